@@ -1,0 +1,110 @@
+/** The import rules of docs/architecture.md: imports point one way. */
+const entry = (name, from, to, comment) => ({ name, severity: 'error', comment, from, to })
+
+module.exports = {
+  forbidden: [
+    entry(
+      'no-circular',
+      {},
+      { circular: true },
+      'A cycle means two ideas that are really one, or one in the wrong room.',
+    ),
+    entry(
+      'no-orphans',
+      { orphan: true, pathNot: ['\\.d\\.ts$', '^test/', '\\.test\\.ts$'] },
+      {},
+      'Dead code goes.',
+    ),
+    entry(
+      'workflows-are-pure',
+      { path: '^workflows/' },
+      {
+        pathNot: [
+          '^workflows/',
+          '^src/[^/]+/(contract|policy)\\.ts$',
+          '^activities/',
+          'node_modules/@temporalio/(workflow|common)',
+        ],
+      },
+      'Workflow code imports the workflow API, contract and policy files, and activity types only.',
+    ),
+    entry(
+      'workflows-see-activity-types-only',
+      { path: '^workflows/' },
+      { path: '^activities/', dependencyTypesNot: ['type-only'] },
+      'Activities are reached by type; an imported activity would drag Node into the sandbox.',
+    ),
+    entry(
+      'contracts-are-pure',
+      { path: '^src/[^/]+/(contract|policy)\\.ts$' },
+      {
+        pathNot: ['^src/[^/]+/(contract|policy)\\.ts$', 'node_modules/@temporalio/common'],
+        dependencyTypesNot: ['type-only'],
+      },
+      'contract.ts and policy.ts run in the workflow sandbox and in a browser.',
+    ),
+    entry(
+      'transparency-log-core-is-pure',
+      { path: '^src/transparency-log/(tree|proof|tile|note|checkpoint|encoding|hash|tlog-proof)\\.ts$' },
+      { dependencyTypes: ['core', 'npm'] },
+      'The core of the log does no I/O and runs in a browser.',
+    ),
+    entry(
+      'only-the-worker-loads-workflows',
+      { path: '^(src|activities)/' },
+      { path: '^workflows/', dependencyTypesNot: ['type-only'] },
+    ),
+    entry(
+      'only-workers-load-activities',
+      { path: '^(src|workflows)/' },
+      { path: '^activities/', dependencyTypesNot: ['type-only'] },
+    ),
+    entry(
+      'only-the-cli-loads-workers',
+      { path: '^src/', pathNot: '^src/cli/' },
+      { path: '^workers/' },
+      'The API process must not carry the native worker.',
+    ),
+    entry(
+      'the-cli-loads-workers-dynamically',
+      { path: '^src/cli/' },
+      { path: '^workers/', dependencyTypesNot: ['dynamic-import', 'type-only'] },
+    ),
+    entry(
+      'nothing-imports-the-cli',
+      { path: '^(src|activities|workers|workflows)/', pathNot: '^src/cli/' },
+      { path: '^src/cli/' },
+    ),
+    entry(
+      'services-know-no-http',
+      { path: '^src/', pathNot: ['^src/(http|cli)/', 'routes\\.ts$'] },
+      { path: '^src/http/' },
+      'Routes call services; services never see a request.',
+    ),
+    entry(
+      'no-test-code-in-the-product',
+      { path: '^(src|workflows|activities|workers)/' },
+      { path: '^(test|bench)/' },
+    ),
+    entry(
+      'no-dev-dependencies',
+      { path: '^(src|workflows|activities|workers)/' },
+      { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
+    ),
+    entry(
+      'only-config-reads-the-environment',
+      { path: '^src/', pathNot: ['^src/(cli|embedded)/', '^src/config\\.ts$'] },
+      { path: '^(node:)?process$' },
+    ),
+  ],
+  options: {
+    doNotFollow: { path: ['node_modules', 'dist'] },
+    exclude: { path: '^dist/' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
+  },
+}

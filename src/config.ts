@@ -1,0 +1,184 @@
+/**
+ * Everything Annals takes from its environment, read and checked once, at start. No other file of `src` reads
+ * `process.env`. A bad value stops the start with its name and what is wrong with it.
+ *
+ * The variables are pinned in INTERFACE.md and listed for operators in `docs/configuration.md`.
+ */
+import { resolve } from 'node:path'
+import { z } from 'zod'
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1')
+const regionName = z.string().regex(/^[a-z0-9-]{1,32}$/, 'a region is 1 to 32 of a-z, 0-9 and -')
+
+/** `eu=https://eu.example,us=https://us.example` → a map. */
+const regionUrls = z.string().transform((text, context) => {
+  const urls = new Map<string, string>()
+  for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
+    const at = pair.indexOf('=')
+    const name = regionName.safeParse(pair.slice(0, at).trim())
+    const url = z.url({ protocol: /^https?$/ }).safeParse(pair.slice(at + 1).trim())
+    if (at < 1 || !name.success || !url.success) {
+      context.addIssue({
+        code: 'custom',
+        message: 'expected region=https://address pairs, separated by commas',
+      })
+      return z.NEVER
+    }
+    urls.set(name.data, url.data)
+  }
+  return urls
+})
+
+/** The Temporal task queues, by the short names that `ANNALS_QUEUES` and `annals work --queues` take. */
+export const queueNames = ['seal', 'scans', 'retention', 'erasure', 'delivery'] as const
+export type QueueName = (typeof queueNames)[number]
+
+const queueList = z.string().transform((text, context): QueueName[] => {
+  const names = text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  const known = queueNames.filter((name) => names.includes(name))
+  if (names.length === 0 || known.length !== new Set(names).size) {
+    context.addIssue({
+      code: 'custom',
+      message: `expected some of ${queueNames.join(', ')}, separated by commas`,
+    })
+    return z.NEVER
+  }
+  return known
+})
+
+const environmentSchema = z.object({
+  ANNALS_HTTP_HOST: z.string().min(1).default('127.0.0.1'),
+  ANNALS_HTTP_PORT: port.default(4100),
+  ANNALS_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+  ANNALS_MONGODB_URI: z
+    .string()
+    .regex(/^mongodb(\+srv)?:\/\//, 'must start with mongodb:// or mongodb+srv://')
+    .optional(),
+  ANNALS_MONGODB_DATABASE: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,38}$/)
+    .default('annals'),
+  ANNALS_TEMPORAL_ADDRESS: z
+    .string()
+    .regex(/^[^\s/]+:\d+$/, 'must be host:port')
+    .optional(),
+  ANNALS_TEMPORAL_NAMESPACE: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{2,200}$/)
+    .default('annals'),
+  ANNALS_TEMPORAL_UI_PORT: port.default(8233),
+  ANNALS_MONGOD: z.string().min(1).optional(),
+  ANNALS_TEMPORAL: z.string().min(1).optional(),
+  ANNALS_DATA_DIR: z.string().min(1).default('.annals'),
+  ANNALS_ARCHIVE_URL: z
+    .string()
+    .regex(/^(file|s3):/, 'must start with file: or s3:')
+    .optional(),
+  ANNALS_LEDGER_URL: z
+    .string()
+    .regex(/^(file|s3):/, 'must start with file: or s3:')
+    .optional(),
+  ANNALS_KEYS_URL: z
+    .string()
+    .regex(/^file:/, 'must start with file:')
+    .optional(),
+  ANNALS_ROOT_KEY_FILE: z.string().min(1).optional(),
+  ANNALS_CODEC_KEY_FILE: z.string().min(1).optional(),
+  ANNALS_CODEC_PATH_SECRET: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{32,}$/, 'must be at least 32 of A-Z, a-z, 0-9, _ and -')
+    .optional(),
+  ANNALS_LOG_ORIGIN: z
+    .string()
+    .regex(/^[^\s+]{1,200}$/, 'must have neither space nor +')
+    .default('annals.local'),
+  ANNALS_REGION: regionName.default('local'),
+  ANNALS_REGION_URLS: regionUrls.optional(),
+  ANNALS_AUTO_PROVISION: flag.optional(),
+  ANNALS_ADMIN_KEY: z.string().min(32, 'must have at least 32 characters').max(256).optional(),
+  ANNALS_QUEUES: queueList.optional(),
+  ANNALS_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  ANNALS_METRICS_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
+  ANNALS_WORKER_HTTP_PORT: port.default(0),
+  ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
+})
+
+export interface Config {
+  readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string | undefined }
+  readonly mongodb: { readonly uri: string | undefined; readonly database: string }
+  readonly temporal: {
+    readonly address: string | undefined
+    readonly namespace: string
+    readonly uiPort: number
+  }
+  /** Paths of server binaries given by hand, for the embedded servers. */
+  readonly binaries: { readonly mongod: string | undefined; readonly temporal: string | undefined }
+  /** Absolute path of the folder that holds everything `annals up` keeps. */
+  readonly dataDirectory: string
+  readonly keys: {
+    readonly rootKeyFile: string
+    readonly codecKeyFile: string
+    /** `file:` URL of the folder that holds the period keys: never inside MongoDB, so that a database backup lacks them. */
+    readonly periodKeysUrl: string
+  }
+  /** Secret path segment under which the embedded Temporal UI reaches the decode endpoint; absent = endpoint needs an operator key. */
+  readonly codecPathSecret: string | undefined
+  readonly logOrigin: string
+  readonly region: { readonly name: string; readonly urls: ReadonlyMap<string, string> }
+  readonly autoProvision: boolean
+  readonly adminKey: string | undefined
+  readonly queues: readonly QueueName[]
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  readonly metricsToken: string | undefined
+  readonly workerHttpPort: number
+}
+
+/** A value of the environment that Annals cannot start with. The message names each variable and what is wrong. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/**
+ * Reads and checks the environment.
+ * @throws ConfigError with one line per bad variable
+ */
+export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  // An empty variable (`ANNALS_REGION=` in a compose file) means "not set".
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const parsed = environmentSchema.safeParse(given)
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+    throw new ConfigError(`The environment is not usable:\n  ${lines.join('\n  ')}`)
+  }
+  const env = parsed.data
+  const dataDirectory = resolve(env.ANNALS_DATA_DIR)
+  return {
+    http: { host: env.ANNALS_HTTP_HOST, port: env.ANNALS_HTTP_PORT, publicUrl: env.ANNALS_PUBLIC_URL },
+    mongodb: { uri: env.ANNALS_MONGODB_URI, database: env.ANNALS_MONGODB_DATABASE },
+    temporal: {
+      address: env.ANNALS_TEMPORAL_ADDRESS,
+      namespace: env.ANNALS_TEMPORAL_NAMESPACE,
+      uiPort: env.ANNALS_TEMPORAL_UI_PORT,
+    },
+    binaries: { mongod: env.ANNALS_MONGOD, temporal: env.ANNALS_TEMPORAL },
+    dataDirectory,
+    keys: {
+      rootKeyFile: resolve(env.ANNALS_ROOT_KEY_FILE ?? `${dataDirectory}/keys/root.key`),
+      codecKeyFile: resolve(env.ANNALS_CODEC_KEY_FILE ?? `${dataDirectory}/keys/codec.json`),
+      periodKeysUrl: env.ANNALS_KEYS_URL ?? `file://${dataDirectory}/keys/periods`,
+    },
+    codecPathSecret: env.ANNALS_CODEC_PATH_SECRET,
+    logOrigin: env.ANNALS_LOG_ORIGIN,
+    region: { name: env.ANNALS_REGION, urls: env.ANNALS_REGION_URLS ?? new Map() },
+    autoProvision: env.ANNALS_AUTO_PROVISION ?? env.ANNALS_REGION_URLS === undefined,
+    adminKey: env.ANNALS_ADMIN_KEY,
+    queues: env.ANNALS_QUEUES ?? queueNames,
+    logLevel: env.ANNALS_LOG_LEVEL,
+    metricsToken: env.ANNALS_METRICS_TOKEN,
+    workerHttpPort: env.ANNALS_WORKER_HTTP_PORT,
+  }
+}

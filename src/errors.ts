@@ -1,0 +1,75 @@
+/**
+ * The one error class that crosses a module boundary in Annals, and the closed list of its codes.
+ *
+ * A service throws `AnnalsError` with a code; the HTTP edge (`http/problem.ts`) turns the code into a status
+ * in one table, the CLI into an exit code. `docs/errors.md` lists every code; a test holds both in step.
+ * No message here may quote what a client sent: messages end up in logs, failures and support tickets.
+ */
+
+/** Every problem code an answer can carry. The status of each stands in `http/problem.ts`. */
+export const errorCodes = [
+  'malformed',
+  'unauthenticated',
+  'forbidden',
+  'not_found',
+  'method_not_allowed',
+  'too_large',
+  'unsupported_media_type',
+  'wrong_region',
+  'invalid',
+  'idempotency_conflict',
+  'already_finished',
+  'key_exists',
+  'cursor_invalid',
+  'rate_limited',
+  'overloaded',
+  'unavailable',
+  'temporal_unavailable',
+  'internal',
+] as const
+
+export type ErrorCode = (typeof errorCodes)[number]
+
+/** What is wrong with one place of a request: `path` is dotted (`actor.id`, `targets[0].name`), '' for the whole. */
+export interface FieldError {
+  readonly path: string
+  readonly code: string
+  readonly message: string
+}
+
+export interface AnnalsErrorOptions {
+  readonly errors?: readonly FieldError[]
+  /** Seconds after which a retry makes sense; becomes the `Retry-After` header. */
+  readonly retryAfterSeconds?: number
+  /** Further members of the problem document, such as the address of another region. */
+  readonly members?: Readonly<Record<string, string>>
+  readonly cause?: unknown
+}
+
+/** A failure with a stable code. `detail` is for people and holds no value a client sent. */
+export class AnnalsError extends Error {
+  readonly errors: readonly FieldError[]
+  readonly retryAfterSeconds: number | undefined
+  readonly members: Readonly<Record<string, string>>
+
+  constructor(
+    readonly code: ErrorCode,
+    readonly detail: string,
+    options: AnnalsErrorOptions = {},
+  ) {
+    super(`${code}: ${detail}`, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'AnnalsError'
+    this.errors = options.errors ?? []
+    this.retryAfterSeconds = options.retryAfterSeconds
+    this.members = options.members ?? {}
+  }
+}
+
+/** Says which error a value is, for a log line: class and code, never the message (it may quote values). */
+export function errorIdentity(error: unknown): { name: string; code?: string } {
+  if (!(error instanceof Error)) return { name: typeof error }
+  const code = 'code' in error ? error.code : undefined
+  return typeof code === 'string' || typeof code === 'number'
+    ? { name: error.name, code: String(code) }
+    : { name: error.name }
+}

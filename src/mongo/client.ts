@@ -1,0 +1,32 @@
+/** The one way Annals opens MongoDB: majority, journaled, and giving up soon enough to answer 503. */
+import { MongoClient, type Db } from 'mongodb'
+
+export interface MongoConnection {
+  readonly client: MongoClient
+  readonly db: Db
+  close(): Promise<void>
+}
+
+/**
+ * Connects with Annals' guarantees: writes are acknowledged by a majority and journaled, reads that decide
+ * something see majority-committed data only.
+ * @throws MongoServerSelectionError where no primary answers within 5 s
+ */
+export async function connectMongo(uri: string, database: string): Promise<MongoConnection> {
+  const client = new MongoClient(uri, {
+    appName: 'annals',
+    writeConcern: { w: 'majority', journal: true },
+    readConcern: { level: 'majority' },
+    readPreference: 'primary',
+    retryWrites: true,
+    retryReads: true,
+    serverSelectionTimeoutMS: 5_000,
+    connectTimeoutMS: 5_000,
+    // A BSON string is refused rather than mended where it is no UTF-8: what is read is what was written.
+    enableUtf8Validation: true,
+    ignoreUndefined: false,
+    promoteBuffers: true,
+  })
+  await client.connect()
+  return { client, db: client.db(database), close: () => client.close() }
+}
