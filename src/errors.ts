@@ -20,6 +20,7 @@ export const errorCodes = [
   'idempotency_conflict',
   'already_finished',
   'key_exists',
+  'wrong_state',
   'cursor_invalid',
   'rate_limited',
   'overloaded',
@@ -30,10 +31,48 @@ export const errorCodes = [
 
 export type ErrorCode = (typeof errorCodes)[number]
 
+/** Every code that one place of a request can be refused with; `docs/errors.md` says what each means. */
+export const fieldErrorCodes = [
+  // the shape of a body
+  'unknown_field',
+  'forbidden_key',
+  'missing',
+  'wrong_type',
+  'not_allowed',
+  'conflict',
+  // text and numbers
+  'malformed_value',
+  'malformed_id',
+  'malformed_time',
+  'no_time_zone',
+  'time_in_future',
+  'time_in_past',
+  'too_long',
+  'too_short',
+  'too_large',
+  'too_small',
+  'too_deep',
+  'too_many',
+  'too_few',
+  'lone_surrogate',
+  'nul_character',
+  'unsafe_number',
+  // what is Annals' own
+  'reserved_action',
+  'reserved_category',
+  'personal_data',
+  // an access key (`errors[0]` of a 401)
+  'unknown',
+  'expired',
+  'revoked',
+] as const
+
+export type FieldErrorCode = (typeof fieldErrorCodes)[number]
+
 /** What is wrong with one place of a request: `path` is dotted (`actor.id`, `targets[0].name`), '' for the whole. */
 export interface FieldError {
   readonly path: string
-  readonly code: string
+  readonly code: FieldErrorCode
   readonly message: string
 }
 
