@@ -1,0 +1,107 @@
+/** The one table from an error code to its HTTP status. `docs/errors.md` repeats it; a test holds both in step. */
+import type { ErrorCode } from '../errors.js'
+
+interface ProblemKind {
+  readonly status: number
+  readonly title: string
+  /** What it means to who gets it, for `/docs/errors` and `docs/errors.md`. */
+  readonly meaning: string
+}
+
+export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
+  malformed: {
+    status: 400,
+    title: 'The request cannot be read',
+    meaning: 'The body is no JSON in UTF-8, or the address cannot be decoded.',
+  },
+  cursor_invalid: {
+    status: 400,
+    title: 'The cursor is not valid here',
+    meaning: 'It was changed, was made for other filters, or comes from another deployment.',
+  },
+  unauthenticated: {
+    status: 401,
+    title: 'An access key is needed',
+    meaning: 'No key was sent as `Authorization: Bearer …`, or it is unknown, expired or revoked.',
+  },
+  forbidden: {
+    status: 403,
+    title: 'The key may not do this',
+    meaning: 'The role of the key, or its grant, does not allow the request.',
+  },
+  not_found: {
+    status: 404,
+    title: 'Not found',
+    meaning: 'There is no such thing, or the key is not bound to its organization.',
+  },
+  method_not_allowed: {
+    status: 405,
+    title: 'The method is not allowed here',
+    meaning: 'The address exists; the `Allow` header lists its methods.',
+  },
+  idempotency_conflict: {
+    status: 409,
+    title: 'The idempotency key was used with another body',
+    meaning: 'The first request with this key or id had another body. Nothing was stored.',
+  },
+  already_finished: {
+    status: 409,
+    title: 'The scan has already finished',
+    meaning: 'A scan takes one finish only; the first one stands.',
+  },
+  key_exists: {
+    status: 409,
+    title: 'This request has already made a key',
+    meaning: 'The idempotency key was used before. A secret is shown once and cannot be shown again.',
+  },
+  wrong_state: {
+    status: 409,
+    title: 'The state does not allow this',
+    meaning: 'The thing exists and is not in a state in which this can be done to it.',
+  },
+  too_large: {
+    status: 413,
+    title: 'The request is too large',
+    meaning: 'The body is over the limit that `detail` names.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: 'The media type is not supported',
+    meaning: 'Bodies are `application/json` in UTF-8, plain or as gzip, deflate or br.',
+  },
+  wrong_region: {
+    status: 421,
+    title: 'The organization lives in another region',
+    meaning: 'Nothing was stored. The members `region` and `url` say where to send the request.',
+  },
+  invalid: {
+    status: 422,
+    title: 'The request does not fit its schema',
+    meaning: 'The member `errors` names each place, what is wrong there, and a code of its own.',
+  },
+  rate_limited: {
+    status: 429,
+    title: 'Too many requests',
+    meaning: 'Try again after the seconds in `Retry-After`.',
+  },
+  internal: {
+    status: 500,
+    title: 'Something went wrong inside',
+    meaning: 'The log has the failure under the `requestId` of the answer.',
+  },
+  overloaded: {
+    status: 503,
+    title: 'Busy',
+    meaning: 'A queue is full. Nothing of the request was stored. Try again after `Retry-After` seconds.',
+  },
+  unavailable: {
+    status: 503,
+    title: 'Not available for a moment',
+    meaning: 'The database is away. Try again after `Retry-After` seconds, with the same idempotency key.',
+  },
+  temporal_unavailable: {
+    status: 503,
+    title: 'The workflow service is not available for a moment',
+    meaning: 'Temporal is away. Nothing was stored. Try again after `Retry-After` seconds.',
+  },
+}

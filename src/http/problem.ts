@@ -1,0 +1,67 @@
+/** Failures as RFC 9457 problem documents: what a client sees, whatever was thrown. */
+import type { Response } from 'express'
+import { AnnalsError, type ErrorCode, type FieldError } from '../errors.js'
+import { isMongoUnavailable } from '../mongo/unavailable.js'
+import { problemTable } from './problem-table.js'
+
+export interface ProblemDocument {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly requestId: string
+  readonly errors?: readonly FieldError[]
+}
+
+const defaultRetryAfterSeconds = 1
+
+/**
+ * The `AnnalsError` that stands for whatever was thrown: itself, `unavailable` where MongoDB is away, an error
+ * of the HTTP layer by its status, else `internal`. Nothing of a foreign error's message gets into it.
+ */
+export function annalsErrorOf(error: unknown): AnnalsError {
+  if (error instanceof AnnalsError) return error
+  if (isMongoUnavailable(error)) {
+    return new AnnalsError('unavailable', 'The database cannot be reached.', { cause: error })
+  }
+  // Express gives 400 to an address that cannot be decoded, and to nothing else here.
+  if (error instanceof URIError || statusOf(error) === 400) {
+    return new AnnalsError('malformed', 'The address cannot be decoded.', { cause: error })
+  }
+  return new AnnalsError('internal', 'The request failed. The log has the cause under the request id.', {
+    cause: error,
+  })
+}
+
+function statusOf(error: unknown): unknown {
+  return error instanceof Error && 'status' in error ? error.status : undefined
+}
+
+/** The document for an error; also what a batch answers for one of its items. */
+export function problemDocument(error: AnnalsError, requestId: string): ProblemDocument {
+  const { status, title } = problemTable[error.code]
+  return {
+    type: `/docs/errors#${error.code}`,
+    title,
+    status,
+    code: error.code,
+    detail: error.detail,
+    requestId,
+    ...(error.errors.length > 0 ? { errors: error.errors } : {}),
+    ...error.members,
+  }
+}
+
+/** Answers with the problem. `Retry-After` goes with every 429 and 503, and wherever the error asks for it. */
+export function sendProblem(response: Response, error: AnnalsError, requestId: string): void {
+  const document = problemDocument(error, requestId)
+  response.status(document.status)
+  response.setHeader('content-type', 'application/problem+json')
+  response.setHeader('cache-control', 'no-store')
+  const waits = document.status === 429 || document.status === 503
+  const seconds = error.retryAfterSeconds ?? (waits ? defaultRetryAfterSeconds : undefined)
+  if (seconds !== undefined) response.setHeader('retry-after', String(Math.max(1, Math.ceil(seconds))))
+  if (document.status === 401) response.setHeader('www-authenticate', 'Bearer realm="annals"')
+  response.end(JSON.stringify(document))
+}
