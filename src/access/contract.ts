@@ -44,3 +44,9 @@ export function roleMay(caller: Caller, permission: Permission): boolean {
 export function boundTo(caller: Caller, organizationId: string): boolean {
   return caller.organizations === 'all' || caller.organizations.has(organizationId)
 }
+
+/** Resolves the `Authorization` header of a request. Implemented by `access/authenticator.ts`. */
+export interface Authenticator {
+  /** @throws AnnalsError `unauthenticated` (its `errors[0].code` says why) | `unavailable` */
+  authenticate(authorization: string | undefined): Promise<Caller>
+}

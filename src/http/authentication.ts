@@ -1,0 +1,39 @@
+/** Who sent the request, and whether they may do what it asks. */
+import type { RequestHandler, Response } from 'express'
+import { boundTo, roleMay, type Authenticator, type Caller, type Permission } from '../access/contract.js'
+import { AnnalsError } from '../errors.js'
+import { knownCaller, setCaller } from './request-context.js'
+
+/** Middleware: resolves the key in `Authorization: Bearer …`. Refuses with `unauthenticated` (401). */
+export function authentication(authenticator: Authenticator): RequestHandler {
+  return (request, response, next) => {
+    authenticator.authenticate(request.headers.authorization).then((caller) => {
+      setCaller(response, caller)
+      next()
+    }, next)
+  }
+}
+
+/** The caller of an authenticated request. */
+export function callerOf(response: Response): Caller {
+  const caller = knownCaller(response)
+  if (caller === undefined) throw new Error('a route that needs a caller was mounted before authentication')
+  return caller
+}
+
+/**
+ * The caller, if they may. The role is judged first, so that a key without the role learns nothing about
+ * organizations; then the binding, whose refusal is the answer for an organization that does not exist.
+ * @throws AnnalsError `forbidden` | `not_found`
+ */
+export function authorize(response: Response, permission: Permission, organizationId?: string): Caller {
+  const caller = callerOf(response)
+  if (!roleMay(caller, permission))
+    throw new AnnalsError('forbidden', 'The role of this key does not allow this.')
+  if (organizationId !== undefined && !boundTo(caller, organizationId)) throw notFound()
+  return caller
+}
+
+/** The one 404: the same for what is absent, for another organization's, and for an address that is not served. */
+export const notFound = (): AnnalsError =>
+  new AnnalsError('not_found', 'There is no such thing, or not for this key.')
