@@ -1,0 +1,216 @@
+/**
+ * Intake: what happens to an event between the parsed request and the 201.
+ *
+ *     organization ─ id ─ subjects ─ protect ─ group commit ─ lease check ─ answer
+ *
+ * An answer "accepted" means: a majority has journaled the event, and the subjects it is stored under were
+ * active until then (subjects/leases.ts). Whatever fails before the commit leaves nothing behind.
+ */
+import { setTimeout } from 'node:timers/promises'
+import { AnnalsError } from '../errors.js'
+import { idFromDigest, newId } from '../ids.js'
+import type { OrganizationKeyset } from '../keys/organization-keys.js'
+import type { SubjectDirectory } from '../subjects/directory.js'
+import { isPersonActor, isPersonTarget } from '../subjects/policy.js'
+import type { EventInput, RecordedEvent } from './contract.js'
+import type { GroupCommitter } from './group-commit.js'
+import { fingerprintOf, protectEvent, type EventSubjects } from './protect.js'
+import type { EventCollection, StoredEvent } from './store.js'
+
+/** An organization as intake needs it: what makes a person there, and its keys. */
+export interface IntakeOrganization {
+  readonly personTypes: readonly string[]
+  readonly keyset: OrganizationKeyset
+}
+
+export interface Submission {
+  readonly event: EventInput
+  /** A TypeID of the client's own. */
+  readonly clientId?: string | undefined
+  readonly idempotencyKey?: string | undefined
+  /** Estimated bytes, for the queue's bounds. */
+  readonly size: number
+}
+
+export interface Intake {
+  /**
+   * Accepts one event.
+   * @throws AnnalsError `idempotency_conflict` | `overloaded` | `unavailable`
+   */
+  submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent>
+  /** Is there room for this many events? False = answer 503 before doing any work. */
+  hasRoom(count: number, bytes: number): boolean
+}
+
+export interface IntakeDependencies {
+  readonly events: EventCollection
+  readonly committer: GroupCommitter
+  readonly directory: SubjectDirectory
+}
+
+const maxRounds = 5
+const maxVisibilityTries = 40
+const fencePauseMs = 250
+
+export function createIntake({ events, committer, directory }: IntakeDependencies): Intake {
+  async function submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent> {
+    const { event } = submission
+    const { keyset } = organization
+    const idempotent = submission.clientId !== undefined || submission.idempotencyKey !== undefined
+    const id = submission.clientId ?? idOf(keyset, submission.idempotencyKey)
+    const receivedAt = new Date()
+    for (let round = 0; round < maxRounds; round += 1) {
+      const persons = subjectsOf(event, organization)
+      const subjects = persons instanceof Promise ? await persons : persons
+      const stored = protectEvent(event, subjects, keyset, { id, receivedAt, fingerprint: idempotent })
+      const outcome = await committer.commit(stored, submission.size)
+      const answer = recorded(stored, id, false)
+      if (outcome === 'inserted') {
+        if (await stillActive(keyset, subjects)) return answer
+        if (!(await takeBack(stored))) return answer
+        continue
+      }
+      const first = await existing(stored._id)
+      if (first === undefined) continue
+      // The insert was retried after a lost answer: the event that stands there is this one.
+      if (!idempotent || first.leafHash.equals(stored.leafHash)) {
+        if (await stillActive(keyset, subjects)) return answer
+        if (!(await takeBack(stored))) return answer
+        continue
+      }
+      if (first.fingerprint?.equals(fingerprintOf(event, keyset)) === false) throw conflict()
+      if (first.pending === true && !(await markAnswered(keyset, first))) continue
+      return recorded(first, id, true)
+    }
+    throw new AnnalsError('unavailable', 'A person of this event is being erased right now; try again.', {
+      retryAfterSeconds: 2,
+    })
+  }
+
+  /** The persons of an event; a promise only where one of them is not known within its lease. */
+  function subjectsOf(
+    event: EventInput,
+    organization: IntakeOrganization,
+  ): EventSubjects | Promise<EventSubjects> {
+    const { keyset, personTypes } = organization
+    const actorIsPerson = isPersonActor(event.actor.type)
+    const targetIsPerson = event.targets.map(
+      (target) =>
+        isPersonTarget(target.type, personTypes) && (target.id !== undefined || target.email !== undefined),
+    )
+    const knownActor = actorIsPerson ? directory.known(keyset, event.actor) : undefined
+    const knownTargets = event.targets.map((target, index) =>
+      targetIsPerson[index] === true ? directory.known(keyset, target) : undefined,
+    )
+    const allKnown =
+      (!actorIsPerson || knownActor !== undefined) &&
+      knownTargets.every((handle, index) => targetIsPerson[index] !== true || handle !== undefined)
+    if (allKnown) return { actor: knownActor, targets: knownTargets }
+    return Promise.all([
+      actorIsPerson ? directory.resolve(keyset, event.actor) : undefined,
+      ...event.targets.map((target, index) =>
+        targetIsPerson[index] === true ? directory.resolve(keyset, target) : undefined,
+      ),
+    ]).then(([actor, ...targets]) => ({ actor, targets }))
+  }
+
+  /** Were all subjects active up to now, that is, until after the commit? */
+  async function stillActive(keyset: OrganizationKeyset, subjects: EventSubjects): Promise<boolean> {
+    for (const subject of [subjects.actor, ...subjects.targets]) {
+      if (subject === undefined || subject.lease.valid) continue
+      if ((await directory.renew(keyset, subject.reference)) === undefined) return false
+    }
+    return true
+  }
+
+  /**
+   * Removes our own event, which was committed after its lease had lapsed into a fence. Only while nobody else
+   * can rely on it: still pending, with our leaf, answered to nobody. False = it belongs to the fenced subject,
+   * whose erasure covers it, and is answered as it stands.
+   */
+  async function takeBack(stored: StoredEvent): Promise<boolean> {
+    const result = await events.deleteOne({
+      _id: stored._id,
+      leafHash: stored.leafHash,
+      pending: true,
+      answered: { $exists: false },
+    })
+    return result.deletedCount === 1
+  }
+
+  /**
+   * Before a repeat is answered from a pending event: note it, under a lease on every subject of that event, so
+   * that nobody takes the event back. False = look again: a subject is fenced, or the event was sealed or went.
+   */
+  async function markAnswered(keyset: OrganizationKeyset, first: ExistingEvent): Promise<boolean> {
+    const references = first.fields.flatMap((field) => (field.subject === undefined ? [] : [field.subject]))
+    const leases = await Promise.all(references.map((reference) => directory.renew(keyset, reference)))
+    if (leases.includes(undefined)) {
+      await setTimeout(fencePauseMs)
+      return false
+    }
+    const marked = await events.updateOne(
+      { _id: first._id, leafHash: first.leafHash, pending: true },
+      { $set: { answered: true } },
+    )
+    return marked.matchedCount === 1 && leases.every((lease) => lease?.valid === true)
+  }
+
+  /** The event that stands under an id, once a majority has it; undefined where it went again. */
+  async function existing(documentId: string): Promise<ExistingEvent | undefined> {
+    for (let attempt = 0; attempt < maxVisibilityTries; attempt += 1) {
+      const found = await events.findOne<ExistingEvent>(
+        { _id: documentId },
+        {
+          projection: {
+            organizationId: 1,
+            receivedAt: 1,
+            leafHash: 1,
+            fingerprint: 1,
+            pending: 1,
+            'fields.subject': 1,
+          },
+        },
+      )
+      if (found !== null) return found
+      await setTimeout(25)
+    }
+    return undefined
+  }
+
+  return { submit, hasRoom: (count, bytes) => committer.hasRoom(count, bytes) }
+}
+
+interface ExistingEvent extends Pick<
+  StoredEvent,
+  '_id' | 'organizationId' | 'receivedAt' | 'leafHash' | 'fingerprint' | 'pending'
+> {
+  readonly fields: readonly { readonly subject?: string }[]
+}
+
+/** The event id that an idempotency key stands for, or a fresh one where there is none. */
+function idOf(keyset: OrganizationKeyset, idempotencyKey: string | undefined): string {
+  return idempotencyKey === undefined ? newId('evt') : eventIdForKey(keyset, `client\0${idempotencyKey}`)
+}
+
+/** UUIDv8 of HMAC(fingerprint key, organization ‖ key), as a TypeID. The same key is the same event for ever. */
+export function eventIdForKey(keyset: OrganizationKeyset, key: string): string {
+  return idFromDigest('evt', keyset.fingerprint(`id\0${keyset.organizationId}\0${key}`))
+}
+
+function recorded(
+  event: Pick<StoredEvent, 'organizationId' | 'receivedAt' | 'leafHash'>,
+  id: string,
+  replayed: boolean,
+): RecordedEvent {
+  return {
+    id,
+    organizationId: event.organizationId,
+    receivedAt: event.receivedAt,
+    leafHash: event.leafHash,
+    replayed,
+  }
+}
+
+const conflict = () =>
+  new AnnalsError('idempotency_conflict', 'This idempotency key or id was used before, with another event.')

@@ -1,0 +1,206 @@
+/**
+ * From a checked event to its stored form: fields, salts, commitments, encryption, record, leaf hash, MAC.
+ * Nothing here waits: the subjects' keys were resolved before.
+ */
+import type { OrganizationKeyset } from '../keys/organization-keys.js'
+import { seal } from '../keys/wrapping.js'
+import type { SubjectHandle } from '../subjects/directory.js'
+import { canonicalJson } from './canonical-json.js'
+import type { EventContext, EventInput, JsonObject, JsonValue, Party } from './contract.js'
+import { fieldCommitment, fieldsDigest, leafHashOf, recordJson, saltBytes } from './record.js'
+import { freshSalt } from './salts.js'
+import { eventDocumentId, type StoredEvent, type StoredField } from './store.js'
+import { actionPrefixes, clearTerm, keyedTerm } from './terms.js'
+
+/** The subjects of an event's persons; undefined where a party is a thing. */
+export interface EventSubjects {
+  readonly actor: SubjectHandle | undefined
+  readonly targets: readonly (SubjectHandle | undefined)[]
+}
+
+export interface ProtectOptions {
+  readonly id: string
+  readonly receivedAt: Date
+  /** The post was idempotent: keep a fingerprint of the body to tell a repeat from a conflict. */
+  readonly fingerprint: boolean
+}
+
+/** Longest metadata value that gets a search term, in characters. */
+const maxTermLength = 256
+
+/** Builds the document of an event. */
+export function protectEvent(
+  event: EventInput,
+  subjects: EventSubjects,
+  keyset: OrganizationKeyset,
+  options: ProtectOptions,
+): StoredEvent {
+  const builder = new FieldBuilder(options.id, keyset)
+  const { actor, targets } = event
+  const { requestId, ...person } = event.context
+  if (subjects.actor === undefined) {
+    builder.addClear('actor', blockOf(actor), actor.id === undefined ? [] : [clearTerm('actorId', actor.id)])
+  } else {
+    const context = compact(person)
+    const block = Object.keys(context).length === 0 ? blockOf(actor) : { ...blockOf(actor), context }
+    builder.addPerson('actor', block, subjects.actor, contextTerms(keyset, event.context))
+  }
+  targets.forEach((target, index) => {
+    const slot = `target/${String(index)}`
+    const subject = subjects.targets[index]
+    if (subject !== undefined) builder.addPerson(slot, blockOf(target), subject, [])
+    else
+      builder.addClear(
+        slot,
+        blockOf(target),
+        target.id === undefined ? [] : [clearTerm('targetId', target.id)],
+      )
+  })
+  const context = compact(subjects.actor === undefined ? { ...event.context } : { requestId })
+  if (Object.keys(context).length > 0) {
+    const terms = subjects.actor === undefined ? contextTerms(keyset, event.context) : []
+    if (requestId !== undefined) terms.push(clearTerm('requestId', requestId))
+    builder.addClear('context', context, terms)
+  }
+  if (event.description !== undefined) builder.addClear('description', event.description, [])
+  Object.keys(event.metadata)
+    .sort()
+    .forEach((key, index) => {
+      const value = event.metadata[key] ?? null
+      builder.addClear(`metadata/${String(index)}`, [key, value], metadataTerms(key, value))
+    })
+
+  const envelope = {
+    organizationId: event.organizationId,
+    id: options.id,
+    action: event.action,
+    category: event.category,
+    outcome: event.outcome,
+    version: event.version,
+    occurredAt: event.occurredAt,
+    receivedAt: options.receivedAt,
+    actorType: actor.type,
+    targetTypes: targets.map((target) => target.type),
+  }
+  const leafHash = leafHashOf(recordJson(envelope, fieldsDigest(builder.commitments)))
+  const { id, ...stored } = envelope
+  return {
+    _id: eventDocumentId(event.organizationId, id),
+    v: 1,
+    ...stored,
+    fields: [{ terms: envelopeTerms(event, subjects) }, ...builder.fields],
+    leafHash,
+    mac: intakeMac(keyset, id, leafHash),
+    ...(options.fingerprint ? { fingerprint: fingerprintOf(event, keyset) } : {}),
+    pending: true,
+  }
+}
+
+/** HMAC(intake key, organizationId ‖ id ‖ leaf hash): what only Annals' intake can make. */
+export function intakeMac(keyset: OrganizationKeyset, id: string, leafHash: Uint8Array): Buffer {
+  return keyset.intake(Buffer.concat([Buffer.from(`${keyset.organizationId}\0${id}\0`), leafHash]))
+}
+
+/** The keyed fingerprint of a body: equal for equal events, whatever spelling of time or order of keys. */
+export function fingerprintOf(event: EventInput, keyset: OrganizationKeyset): Buffer {
+  const { occurredAt, actor, targets, context, description, ...rest } = event
+  const body: JsonObject = {
+    ...rest,
+    occurredAt: occurredAt.toISOString(),
+    actor: { type: actor.type, ...blockOf(actor) },
+    targets: targets.map((target) => ({ type: target.type, ...blockOf(target) })),
+    context: compact({ ...context }),
+    description: description ?? null,
+  }
+  return keyset.fingerprint(`body\0${canonicalJson(body)}`)
+}
+
+/** Collects the fields of one event in slot order, with their commitments. */
+class FieldBuilder {
+  readonly fields: StoredField[] = []
+  readonly commitments: Buffer[] = []
+
+  constructor(
+    private readonly eventId: string,
+    private readonly keyset: OrganizationKeyset,
+  ) {}
+
+  addClear(slot: string, value: JsonValue, terms: bigint[]): void {
+    const salt = freshSalt()
+    const json = canonicalJson(value)
+    this.commitments.push(fieldCommitment(this.eventId, slot, salt, json))
+    this.fields.push(terms.length === 0 ? { slot, salt, value: json } : { slot, salt, value: json, terms })
+  }
+
+  addPerson(slot: string, block: JsonObject, subject: SubjectHandle, terms: bigint[]): void {
+    const { reference } = subject
+    const subjectSalt = freshSalt()
+    this.commitments.push(fieldCommitment(this.eventId, `${slot}/subject`, subjectSalt, `"${reference}"`))
+    const salt = freshSalt()
+    const json = canonicalJson(block)
+    const commitment = fieldCommitment(this.eventId, slot, salt, json)
+    this.commitments.push(commitment)
+    const plaintext = Buffer.allocUnsafe(saltBytes + Buffer.byteLength(json))
+    plaintext.set(salt, 0)
+    plaintext.write(json, saltBytes)
+    const sealed = seal(
+      subject.key,
+      plaintext,
+      personSealPurpose(this.keyset.organizationId, this.eventId, slot),
+    )
+    const person = { slot, subject: reference, subjectSalt, sealed, commitment }
+    this.fields.push(terms.length === 0 ? person : { ...person, terms })
+  }
+}
+
+/** The additional data of a person's ciphertext: it opens nowhere else. */
+export function personSealPurpose(organizationId: string, eventId: string, slot: string): string {
+  return `annals/person/v1/${organizationId}/${eventId}/${slot}`
+}
+
+/** A party's members except its type, those that were sent. */
+function blockOf(party: Party): JsonObject {
+  const { id, name, email, metadata } = party
+  return compact({ id, name, email, metadata })
+}
+
+function compact(members: Record<string, JsonValue | undefined>): JsonObject {
+  const kept: JsonObject = {}
+  for (const key of Object.keys(members)) {
+    const value = members[key]
+    if (value !== undefined) kept[key] = value
+  }
+  return kept
+}
+
+function envelopeTerms(event: EventInput, subjects: EventSubjects): bigint[] {
+  const terms = [
+    clearTerm('action', event.action),
+    clearTerm('category', event.category),
+    clearTerm('actorType', event.actor.type),
+  ]
+  for (const prefix of actionPrefixes(event.action)) terms.push(clearTerm('actionPrefix', prefix))
+  // Nearly every event succeeds: a term for that would cost an index entry each and select nothing.
+  if (event.outcome !== 'success') terms.push(clearTerm('outcome', event.outcome))
+  for (const type of new Set(event.targets.map((target) => target.type)))
+    terms.push(clearTerm('targetType', type))
+  if (subjects.actor !== undefined) terms.push(clearTerm('actorSubject', subjects.actor.reference))
+  for (const subject of subjects.targets) {
+    if (subject !== undefined) terms.push(clearTerm('targetSubject', subject.reference))
+  }
+  return terms
+}
+
+function contextTerms(keyset: OrganizationKeyset, context: EventContext): bigint[] {
+  const terms: bigint[] = []
+  if (context.ip !== undefined) terms.push(keyedTerm(keyset, 'ip', context.ip))
+  if (context.sessionId !== undefined) terms.push(keyedTerm(keyset, 'session', context.sessionId))
+  return terms
+}
+
+/** A metadata pair is found by its value where that is a short text, a number or a truth value. */
+export function metadataTerms(key: string, value: JsonValue): bigint[] {
+  if (typeof value === 'object') return []
+  const text = String(value)
+  return text.length > maxTermLength ? [] : [clearTerm('metadata', `${key}\0${text}`)]
+}

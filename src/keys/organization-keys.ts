@@ -1,0 +1,95 @@
+/**
+ * The keys of one organization: a random key wrapped under the root key, and what is derived from it.
+ *
+ * Every use has a key of its own (HKDF with a name), so that, say, an index value never doubles as a
+ * fingerprint. The wrapped key lies in the organization's document; the open one only in this process.
+ */
+import { createHmac, randomBytes } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { PeriodKey } from './period-keys.js'
+import type { RootKey } from './root-key.js'
+import { deriveKey, KeyError } from './wrapping.js'
+
+/** An organization's key as its document stores it. */
+export interface WrappedOrganizationKey {
+  readonly wrapped: Buffer
+  /** Which root key wrapped it. */
+  readonly rootKeyId: string
+}
+
+/** The open keys of one organization. */
+export interface OrganizationKeyset {
+  readonly organizationId: string
+  /** HMAC-SHA-256 for the directory and for keyed search terms. */
+  index(value: string): Buffer
+  /** HMAC-SHA-256 for ids made from idempotency keys and for body fingerprints. */
+  fingerprint(value: string): Buffer
+  /** HMAC-SHA-256 over an accepted event: without it a row is never sealed. */
+  intake(value: Uint8Array): Buffer
+  /** The key that wraps subject keys in one period. */
+  subjectWrappingKey(period: PeriodKey): Buffer
+}
+
+export interface OrganizationKeys {
+  /** A fresh key for a new organization, wrapped for its document. */
+  createOrganizationKey(organizationId: string): Promise<WrappedOrganizationKey>
+  /** The keys that this very object was opened to before, without waiting: for intake's fast path. */
+  opened(key: WrappedOrganizationKey): OrganizationKeyset | undefined
+  /** @throws KeyError `wrong_root_key` | `cannot_open` */
+  open(organizationId: string, key: WrappedOrganizationKey): Promise<OrganizationKeyset>
+}
+
+const maxOpenOrganizations = 10_000
+const purpose = (organizationId: string) => `annals/organization/v1/${organizationId}`
+const noSalt = Buffer.alloc(0)
+
+export function createOrganizationKeys(root: RootKey): OrganizationKeys {
+  // The wrapped bytes are part of the cache's key: an organization created in a transaction that aborted and was
+  // created again has another key.
+  const cacheKey = (organizationId: string, key: WrappedOrganizationKey) =>
+    `${organizationId}/${key.wrapped.toString('base64')}`
+  const keysets = new LRUCache<string, OrganizationKeyset>({ max: maxOpenOrganizations })
+  const byObject = new WeakMap<WrappedOrganizationKey, OrganizationKeyset>()
+  return {
+    async createOrganizationKey(organizationId) {
+      return { wrapped: await root.wrap(randomBytes(32), purpose(organizationId)), rootKeyId: root.id }
+    },
+    opened: (key) => byObject.get(key),
+    async open(organizationId, key) {
+      let keyset = keysets.get(cacheKey(organizationId, key))
+      if (keyset === undefined) {
+        if (key.rootKeyId !== root.id) {
+          throw new KeyError(
+            'wrong_root_key',
+            `an organization's key needs root key ${key.rootKeyId}, not ${root.id}`,
+          )
+        }
+        keyset = keysetOf(organizationId, await root.unwrap(key.wrapped, purpose(organizationId)))
+        keysets.set(cacheKey(organizationId, key), keyset)
+      }
+      byObject.set(key, keyset)
+      return keyset
+    },
+  }
+}
+
+function keysetOf(organizationId: string, secret: Buffer): OrganizationKeyset {
+  const indexKey = deriveKey(secret, noSalt, 'annals/index/v1')
+  const fingerprintKey = deriveKey(secret, noSalt, 'annals/fingerprint/v1')
+  const intakeKey = deriveKey(secret, noSalt, 'annals/intake/v1')
+  const wrappingKeys = new Map<number, Buffer>()
+  return {
+    organizationId,
+    index: (value) => createHmac('sha256', indexKey).update(value).digest(),
+    fingerprint: (value) => createHmac('sha256', fingerprintKey).update(value).digest(),
+    intake: (value) => createHmac('sha256', intakeKey).update(value).digest(),
+    subjectWrappingKey(period) {
+      let key = wrappingKeys.get(period.period)
+      if (key === undefined) {
+        key = deriveKey(secret, period.secret, 'annals/wrap/v1')
+        wrappingKeys.set(period.period, key)
+      }
+      return key
+    },
+  }
+}
