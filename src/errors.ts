@@ -104,6 +104,10 @@ export class AnnalsError extends Error {
   }
 }
 
+/** The one 404. What is absent and what is another organization's must not differ by a byte. */
+export const notFound = (): AnnalsError =>
+  new AnnalsError('not_found', 'There is no such thing, or not for this key.')
+
 /** Says which error a value is, for a log line: class and code, never the message (it may quote values). */
 export function errorIdentity(error: unknown): { name: string; code?: string } {
   if (!(error instanceof Error)) return { name: typeof error }

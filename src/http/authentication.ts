@@ -1,7 +1,7 @@
 /** Who sent the request, and whether they may do what it asks. */
 import type { RequestHandler, Response } from 'express'
 import { boundTo, roleMay, type Authenticator, type Caller, type Permission } from '../access/contract.js'
-import { AnnalsError } from '../errors.js'
+import { AnnalsError, notFound } from '../errors.js'
 import { knownCaller, setCaller } from './request-context.js'
 
 /** Middleware: resolves the key in `Authorization: Bearer …`. Refuses with `unauthenticated` (401). */
@@ -11,6 +11,19 @@ export function authentication(authenticator: Authenticator): RequestHandler {
       setCaller(response, caller)
       next()
     }, next)
+  }
+}
+
+/** Middleware for one route outside `/v1`: who sent it, and whether their role may, in one step. */
+export function requirePermission(authenticator: Authenticator, permission: Permission): RequestHandler {
+  return (request, response, next) => {
+    authenticator
+      .authenticate(request.headers.authorization)
+      .then((caller) => {
+        setCaller(response, caller)
+        authorize(response, permission)
+      })
+      .then(() => next(), next)
   }
 }
 
@@ -33,7 +46,3 @@ export function authorize(response: Response, permission: Permission, organizati
   if (organizationId !== undefined && !boundTo(caller, organizationId)) throw notFound()
   return caller
 }
-
-/** The one 404: the same for what is absent, for another organization's, and for an address that is not served. */
-export const notFound = (): AnnalsError =>
-  new AnnalsError('not_found', 'There is no such thing, or not for this key.')

@@ -25,9 +25,16 @@ export function annalsErrorOf(error: unknown): AnnalsError {
   if (isMongoUnavailable(error)) {
     return new AnnalsError('unavailable', 'The database cannot be reached.', { cause: error })
   }
-  // Express gives 400 to an address that cannot be decoded, and to nothing else here.
-  if (error instanceof URIError || statusOf(error) === 400) {
-    return new AnnalsError('malformed', 'The address cannot be decoded.', { cause: error })
+  // Express and its body parsers: an address that cannot be decoded, a body that cannot be read.
+  switch (statusOf(error)) {
+    case 400:
+      return new AnnalsError('malformed', 'The address or the body cannot be read.', { cause: error })
+    case 413:
+      return new AnnalsError('too_large', 'The body is over the limit of this address.', { cause: error })
+    case 415:
+      return new AnnalsError('unsupported_media_type', 'The body has an encoding that is not taken.', {
+        cause: error,
+      })
   }
   return new AnnalsError('internal', 'The request failed. The log has the cause under the request id.', {
     cause: error,
