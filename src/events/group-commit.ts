@@ -7,9 +7,10 @@
  * `giveUpAfterMs`.
  */
 import { setTimeout } from 'node:timers/promises'
-import { MongoBulkWriteError, MongoServerError } from 'mongodb'
+import { MongoBulkWriteError } from 'mongodb'
 import { AnnalsError, errorIdentity } from '../errors.js'
-import { duplicatePositions } from '../mongo/duplicates.js'
+import { isMongoUnavailable } from '../mongo/unavailable.js'
+import { duplicateKeyCode, writeFailures } from '../mongo/write-failures.js'
 import type { EventCollection, StoredEvent } from './store.js'
 
 /** `duplicate`: an event with this id stood there before (maybe our own, from a try whose answer was lost). */
@@ -127,13 +128,22 @@ export class GroupCommitter {
         for (const entry of group) entry.resolve('inserted')
         return
       } catch (error) {
-        const duplicates = duplicatePositions(error)
-        if (duplicates !== undefined) {
-          group.forEach((entry, index) => entry.resolve(duplicates.has(index) ? 'duplicate' : 'inserted'))
+        const failures = writeFailures(error)
+        if (failures !== undefined) {
+          if ([...failures.values()].some((code) => code !== duplicateKeyCode))
+            this.onFailure(errorIdentity(error))
+          group.forEach((entry, index) => {
+            const code = failures.get(index)
+            if (code === undefined) entry.resolve('inserted')
+            else if (code === duplicateKeyCode) entry.resolve('duplicate')
+            else
+              entry.reject(new AnnalsError('internal', 'The database refused the event.', { cause: error }))
+          })
           return
         }
         this.onFailure(errorIdentity(error))
-        if (!isTransient(error) || performance.now() > giveUpAt) {
+        const mayPass = isMongoUnavailable(error) || error instanceof MongoBulkWriteError
+        if (!mayPass || performance.now() > giveUpAt) {
           for (const entry of group) entry.reject(unavailable(error))
           return
         }
@@ -142,16 +152,6 @@ export class GroupCommitter {
       }
     }
   }
-}
-
-/** A failure after which the same write may succeed: anything but the server saying no to the write itself. */
-function isTransient(error: unknown): boolean {
-  if (!(error instanceof MongoServerError)) return true
-  return (
-    error.hasErrorLabel('RetryableWriteError') ||
-    error.hasErrorLabel('TransientTransactionError') ||
-    error instanceof MongoBulkWriteError
-  )
 }
 
 const overloaded = () =>

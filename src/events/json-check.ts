@@ -33,7 +33,6 @@ export function checkJson(value: unknown): JsonCheck {
 
 // `metadata` of a party lies two levels below the event, and its own top is one more.
 const maxWalkDepth = limits.maxDepth + 4
-const maxWalkValues = limits.maxMetadataValues * 4
 
 function report(walk: Walk, path: string, code: FieldErrorCode, message: string): void {
   if (walk.errors.length < maxReportedErrors) walk.errors.push({ path, code, message })
@@ -41,6 +40,13 @@ function report(walk: Walk, path: string, code: FieldErrorCode, message: string)
 
 function visit(value: unknown, path: string, depth: number, walk: Walk): void {
   walk.size += 4
+  walk.values += 1
+  if (walk.values > limits.maxValues) {
+    // Said once, at the first value too many; the rest is not looked at.
+    if (walk.values === limits.maxValues + 1)
+      report(walk, path, 'too_many', `at most ${String(limits.maxValues)} values`)
+    return
+  }
   if (typeof value === 'string') {
     walk.size += value.length
     checkText(value, path, walk)
@@ -50,15 +56,8 @@ function visit(value: unknown, path: string, depth: number, walk: Walk): void {
   } else if (typeof value === 'number') {
     checkNumber(value, path, walk)
   } else if (typeof value === 'object' && value !== null) {
-    walk.values += 1
     if (depth > maxWalkDepth) {
       report(walk, path, 'too_deep', `nested at most ${String(limits.maxDepth)} deep`)
-      return
-    }
-    if (walk.values > maxWalkValues) {
-      if (walk.values === maxWalkValues + 1) {
-        report(walk, path, 'too_many', `at most ${String(limits.maxMetadataValues)} values`)
-      }
       return
     }
     if (Array.isArray(value)) visitArray(value, path, depth, walk)
@@ -67,14 +66,12 @@ function visit(value: unknown, path: string, depth: number, walk: Walk): void {
 }
 
 function visitArray(value: readonly unknown[], path: string, depth: number, walk: Walk): void {
-  walk.values += value.length
   for (let index = 0; index < value.length; index += 1)
     visit(value[index], `${path}[${String(index)}]`, depth + 1, walk)
 }
 
 function visitObject(value: Record<string, unknown>, path: string, depth: number, walk: Walk): void {
   for (const key of Object.keys(value)) {
-    walk.values += 1
     walk.size += key.length + 4
     const member = path === '' ? key : `${path}.${key}`
     if (forbiddenKeys.has(key)) {

@@ -12,8 +12,8 @@ export const limits = {
   maxTargets: 100,
   /** Members of one `metadata` object at its top. */
   maxMetadataKeys: 200,
-  /** Values (members and elements, at any depth) in one `metadata` object. */
-  maxMetadataValues: 5_000,
+  /** Values (members and elements, at any depth) in one event. */
+  maxValues: 10_000,
   /** Nesting of a `metadata` value: objects and arrays inside each other. */
   maxDepth: 32,
   /** Characters (UTF-16 units) of a metadata key. */

@@ -36,16 +36,19 @@
  * with the salts 000102…0f for `actor` and 101112…1f for `metadata/0` has the values `{"id":"billing"}` and
  * `["plan","pro"]`, the commitments
  *
- *     actor       example-commitment-actor
- *     metadata/0  example-commitment-metadata
+ *     actor       5f975370b6fdac057e87758089a0a4c1821c3f8af085ce86fced6629ce7e8f66
+ *     metadata/0  bb015839dc82f5a7e4821cf41188171ba6fef1df624d1386fb07b7de9c7e7dd5
  *
- * the record
+ * the record (one line, broken here)
  *
- *     example-record
+ *     {"action":"team.member.invited","actorType":"service","category":"account","fields":"v9fhnhwpfKD
+ *     GMxuZfjbcfCMHVEnLqEtQvYwPKQGwpMA","id":"evt_01h455vb4pex5vsknk084sn02q","occurredAt":"2026-11-25
+ *     T10:00:00.000Z","organizationId":"org_acme","outcome":"success","receivedAt":"2026-11-25T10:00:0
+ *     1.000Z","targetTypes":[],"v":1,"version":1}
  *
  * and the leaf hash (hex)
  *
- *     example-leaf
+ *     4fdb5d7b0cc40e93aa1cf2bb05448a7908a9f7825aac6c8cd52cc3254fe4d8f9
  */
 import { hash } from 'node:crypto'
 

@@ -142,9 +142,7 @@ export function createEventRoutes({
     const caller = authorize(response, 'events.read', organizationId)
     const organization = await organizations.require(organizationId)
     const personal = request.query['personal'] !== 'false'
-    response.json(
-      await reader.get(organization, String(request.params.id), readerOf(caller, personal, response)),
-    )
+    response.json(await reader.get(organization, request.params.id, readerOf(caller, personal, response)))
   })
 
   const readerOf = (caller: Caller, wanted: boolean, response: Response) => ({

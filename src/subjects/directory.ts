@@ -12,7 +12,7 @@ import { newReference } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { PeriodKeys } from '../keys/period-keys.js'
 import { seal } from '../keys/wrapping.js'
-import { duplicatePositions } from '../mongo/duplicates.js'
+import { duplicateKeyCode, writeFailures } from '../mongo/write-failures.js'
 import { Lease, leaseMs, type Clock } from './leases.js'
 import { normaliseEmail, resolvingIdentifier, searchableEmails, type Identifier } from './policy.js'
 import {
@@ -316,9 +316,10 @@ async function insertIgnoringDuplicates(
     await store.directory.insertMany(entries, { ordered: false })
     return new Set()
   } catch (error) {
-    const duplicates = duplicatePositions(error)
-    if (duplicates === undefined) throw error
-    return new Set(entries.filter((_, index) => duplicates.has(index)).map((entry) => entry._id))
+    const failures = writeFailures(error)
+    if (failures === undefined || [...failures.values()].some((code) => code !== duplicateKeyCode))
+      throw error
+    return new Set(entries.filter((_, index) => failures.has(index)).map((entry) => entry._id))
   }
 }
 
