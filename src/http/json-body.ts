@@ -7,6 +7,7 @@ const jsonType = /^application\/(?:[a-z0-9.-]+\+)?json *(?:; *charset="?utf-8"? 
 
 /** Bodies up to this length are searched for the place of a syntax error. */
 const maxSearchedCharacters = 64 * 1024
+const maxDiscardedBytes = 64 * 1024 * 1024
 
 export interface JsonBodyOptions {
   /** An absent body is taken, and read as `undefined`. */
@@ -29,6 +30,14 @@ export function jsonBody(maxBytes: number, { optional = false }: JsonBodyOptions
     }
     if (!jsonType.test(request.headers['content-type'] ?? '')) {
       next(new AnnalsError('unsupported_media_type', 'The Content-Type must be application/json in UTF-8.'))
+      return
+    }
+    // Said before a byte of it is read. What the client goes on sending is discarded, up to a size where closing
+    // the connection under it is the better answer.
+    const announced = Number(request.headers['content-length'] ?? 0)
+    if (announced > maxBytes) {
+      if (announced > maxDiscardedBytes) response.setHeader('connection', 'close')
+      next(tooLarge(maxBytes))
       return
     }
     read(request, response, (error?: unknown) => {
@@ -54,11 +63,14 @@ const hasBody = ({ headers }: Request): boolean =>
   headers['transfer-encoding'] !== undefined ||
   (headers['content-length'] !== undefined && headers['content-length'] !== '0')
 
+const tooLarge = (maxBytes: number) =>
+  new AnnalsError('too_large', `The body is over the limit of ${maxBytes} bytes.`)
+
 /** Turns a failure of the body reader into ours; its message may quote headers, so only its type is used. */
 function readFailure(error: unknown, maxBytes: number): AnnalsError {
   const type = error instanceof Error && 'type' in error ? error.type : undefined
   if (type === 'entity.too.large') {
-    return new AnnalsError('too_large', `The body is over the limit of ${maxBytes} bytes.`)
+    return tooLarge(maxBytes)
   }
   if (type === 'encoding.unsupported') {
     return new AnnalsError(

@@ -38,6 +38,8 @@ export type Author = Pick<Caller, 'principal' | 'keyId'> | 'system'
 export interface OrganizationService {
   /** The organization of a read. @throws AnnalsError `not_found` | `wrong_region` */
   require(id: string): Promise<ProvisionedOrganization>
+  /** What may be shown of it: without its key. @throws AnnalsError `not_found` | `wrong_region` */
+  describe(id: string): Promise<Organization>
   /**
    * The organization of a write by a client: provisioned by its first event where that is on.
    * @throws AnnalsError `not_found` | `wrong_region` | `forbidden` for Annals' own
@@ -180,15 +182,22 @@ export function createOrganizationService(
     return done
   }
 
+  async function require(id: string): Promise<OrganizationDocument> {
+    const document = organizationIdPattern.test(id) ? await cache.get(id) : undefined
+    if (document === undefined) throw notFound()
+    return document
+  }
+
   return {
     known(id) {
       const document = cache.peek(id)
       return document?.key === undefined ? undefined : here(document)
     },
-    async require(id) {
-      const document = organizationIdPattern.test(id) ? await cache.get(id) : undefined
-      if (document === undefined) throw notFound()
-      return here(document)
+    require: async (id) => here(await require(id)),
+    async describe(id) {
+      const document = await require(id)
+      here(document)
+      return organizationOf(document)
     },
     async ensure(id, author) {
       if (id === systemOrganizationId) throw reserved()

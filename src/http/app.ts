@@ -1,0 +1,119 @@
+/**
+ * The Express app: what every request passes, in an order that lets intake through with as little as possible.
+ *
+ *     request context ─ /v1: authentication ─ events ─ other domains ─ codec, health, documents ─ 404 or 405
+ */
+import express, { Router, type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
+import type { Authenticator } from '../access/contract.js'
+import { AnnalsError, notFound } from '../errors.js'
+import type { Logger } from '../logging.js'
+import type { Metrics } from '../metrics.js'
+import { authentication } from './authentication.js'
+import { renderDocs, renderErrors } from './docs-page.js'
+import { healthRouter, type Health } from './health.js'
+import { metricsRouter } from './metrics-route.js'
+import { buildApiDocument, type ApiDocument, type ApiPaths } from './openapi.js'
+import { annalsErrorOf, sendProblem } from './problem.js'
+import { requestContext, requestIdOf } from './request-context.js'
+
+export interface AppDependencies {
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly health: Health
+  readonly authenticator: Authenticator
+  /**
+   * The routers of the domains. Each names its paths in full (`/v1/organizations/:org/events`), so that a route's
+   * pattern in logs and figures is the one of the documents. `events` comes first: its POST should match at once.
+   */
+  readonly routers: {
+    readonly events?: Router
+    readonly organizations?: Router
+    readonly keys?: Router
+    readonly scans?: Router
+    /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
+    readonly codec?: Router
+  }
+  /** What each domain exports for `/openapi.json`. */
+  readonly paths: readonly ApiPaths[]
+  readonly version: string
+  readonly publicUrl?: string | undefined
+  /** With it, `/metrics` asks for it as a bearer token. */
+  readonly metricsToken?: string | undefined
+}
+
+export function createApp(dependencies: AppDependencies): Express {
+  const { logger, metrics, routers } = dependencies
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.set('query parser', 'simple')
+  app.set('trust proxy', false)
+  app.set('case sensitive routing', true)
+
+  app.use(requestContext(logger, metrics.http))
+  app.use('/v1', authentication(dependencies.authenticator))
+  for (const router of [routers.events, routers.organizations, routers.keys, routers.scans, routers.codec]) {
+    if (router !== undefined) app.use(router)
+  }
+  app.use(healthRouter(dependencies.health))
+  app.use(metricsRouter(metrics, dependencies.metricsToken))
+  const document = buildApiDocument(dependencies.paths, dependencies)
+  app.use(documentRouter(document))
+  app.use(nothingHere(document))
+  app.use(answerFailure(logger))
+  return app
+}
+
+const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+
+function documentRouter(document: ApiDocument): Router {
+  const json = JSON.stringify(document)
+  const pages = { '/docs': renderDocs(document), '/docs/errors': renderErrors() }
+  const router = Router()
+  router.get('/openapi.json', (_request, response) => {
+    response.type('application/json').send(json)
+  })
+  for (const [path, html] of Object.entries(pages)) {
+    router.get(path, (_request, response) => {
+      response.setHeader('content-security-policy', pagePolicy)
+      response.type('text/html').send(html)
+    })
+  }
+  return router
+}
+
+/** The end of the line: 405 where the API document has the address with other methods, else 404. */
+function nothingHere(document: ApiDocument): RequestHandler {
+  const known = Object.entries(document.paths ?? {}).map(([path, item]) => ({
+    pattern: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}/?$`),
+    methods: Object.keys(item)
+      .map((method) => method.toUpperCase())
+      .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])),
+  }))
+  return (request, response, next) => {
+    const methods = known.find(({ pattern }) => pattern.test(request.path))?.methods
+    if (methods === undefined || methods.includes(request.method)) {
+      next(notFound())
+      return
+    }
+    response.setHeader('allow', methods.join(', '))
+    next(new AnnalsError('method_not_allowed', `This address takes ${methods.join(', ')}.`))
+  }
+}
+
+/** Every failure ends here, as a problem document; one that is Annals' own fault is logged by its identity. */
+function answerFailure(logger: Logger): ErrorRequestHandler {
+  return (error: unknown, _request, response, next) => {
+    const problem = annalsErrorOf(error)
+    const requestId = requestIdOf(response)
+    if (problem.code === 'internal')
+      logger.error('request.failed', { requestId, error: problem.cause ?? problem })
+    else if (problem.code === 'unavailable') logger.warn('request.unavailable', { requestId, error: problem })
+    if (response.headersSent) {
+      // Part of the answer is out: closing the connection is the only honest end.
+      next(error)
+      return
+    }
+    sendProblem(response, problem, requestId)
+  }
+}
