@@ -1,12 +1,26 @@
 import { defineConfig } from 'vitest/config'
 
+const pureTests = ['test/{unit,properties,vectors}/**/*.test.ts']
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/global-setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
+    // Two projects, so that a run of pure tests alone starts no server: a project's global setup runs only when
+    // one of its tests is selected.
+    projects: [
+      { extends: true, test: { name: 'pure', include: pureTests } },
+      {
+        extends: true,
+        test: {
+          name: 'servers',
+          include: ['test/**/*.test.ts'],
+          exclude: pureTests,
+          globalSetup: ['test/support/global-setup.ts'],
+        },
+      },
+    ],
   },
 })

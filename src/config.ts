@@ -4,7 +4,8 @@
  *
  * The variables are pinned in INTERFACE.md and listed for operators in `docs/configuration.md`.
  */
-import { resolve } from 'node:path'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { z } from 'zod'
 
 const port = z.coerce.number().int().min(0).max(65_535)
@@ -105,6 +106,7 @@ const environmentSchema = z.object({
   ANNALS_METRICS_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
   ANNALS_WORKER_HTTP_PORT: port.default(0),
   ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
+  XDG_CACHE_HOME: z.string().min(1).optional(),
 })
 
 export interface Config {
@@ -119,6 +121,8 @@ export interface Config {
   readonly binaries: { readonly mongod: string | undefined; readonly temporal: string | undefined }
   /** Absolute path of the folder that holds everything `annals up` keeps. */
   readonly dataDirectory: string
+  /** Absolute path of the per-user folder in which fetched server binaries are kept. */
+  readonly cacheDirectory: string
   readonly keys: {
     readonly rootKeyFile: string
     readonly codecKeyFile: string
@@ -166,6 +170,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     },
     binaries: { mongod: env.ANNALS_MONGOD, temporal: env.ANNALS_TEMPORAL },
     dataDirectory,
+    cacheDirectory: resolve(env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'annals'),
     keys: {
       rootKeyFile: resolve(env.ANNALS_ROOT_KEY_FILE ?? `${dataDirectory}/keys/root.key`),
       codecKeyFile: resolve(env.ANNALS_CODEC_KEY_FILE ?? `${dataDirectory}/keys/codec.json`),
@@ -181,4 +186,14 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     metricsToken: env.ANNALS_METRICS_TOKEN,
     workerHttpPort: env.ANNALS_WORKER_HTTP_PORT,
   }
+}
+
+/**
+ * The environment for a child process: this process's own, with `overrides` in place (`undefined` removes a
+ * variable). Variables of the Temporal CLI and SDK are left out, so that a shell set up for another cluster
+ * changes nothing about a server that `annals up` starts.
+ */
+export function childEnvironment(overrides: Readonly<Record<string, string | undefined>>): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TEMPORAL_'))
+  return { ...Object.fromEntries(inherited), ...overrides }
 }
