@@ -45,8 +45,11 @@ export function createScanRecorder(deps: {
 
   async function writeStarted(document: ScanDocument): Promise<ScanDocument> {
     if (document.startedEventId !== null) return document
+    // Two may write this at once, and both must write the same: what a late request adds to a document that the
+    // workflow wrote is in the document only.
+    const byRequest = document.writtenBy === 'request'
     const { id } = await events.write({
-      ...about(document, 'annals.scan.started', document.startedAt, document.principal),
+      ...about(document, 'annals.scan.started', document.startedAt, byRequest ? document.principal : null),
       onceKey: `scan/${document.scanId}/started`,
       metadata: {
         engine: document.engine,
@@ -55,7 +58,7 @@ export function createScanRecorder(deps: {
           ? {}
           : { progressTimeout: formatDuration(document.progressTimeoutMs) }),
         // The job's own words about the scan: they belong to the vendor's engine, as in an event it posts itself.
-        metadata: metadataOf(document),
+        metadata: byRequest ? metadataOf(document) : {},
       },
     })
     await store.setEventId(document.organizationId, document.scanId, { startedEventId: id })
@@ -91,7 +94,7 @@ export function createScanRecorder(deps: {
       details?: StartDetails,
     ): Promise<{ document: ScanDocument; created: boolean }> {
       const { organizationId, scanId } = scan
-      const fresh = newDocument(scan, details ?? unknownDetails)
+      const fresh = newDocument(scan, details)
       if (await store.insert(fresh)) return { document: await writeStarted(fresh), created: true }
       const created = details !== undefined && (await store.adopt(organizationId, scanId, details))
       return { document: await writeStarted(await read(scan)), created }
@@ -160,7 +163,7 @@ export function createScanRecorder(deps: {
         ...about(document, 'annals.scan.stalled', at, null),
         onceKey: `scan/${scan.scanId}/stalled/${check}`,
         outcome: 'failure',
-        metadata: { engine: document.engine, lastProgressAt: lastProgressAt.toISOString() },
+        metadata: { engine: document.engine, progressTimeout: formatDuration(scan.progressTimeoutMs) },
       })
       await store.setStalled(scan.organizationId, scan.scanId, lastProgressAt, at)
       return { ended: false, stalled: true, lastProgressAt }
@@ -196,7 +199,7 @@ function referenceOf(document: ScanDocument): ScanReference {
   return { organizationId, scanId, engine, startedAt, expectedWithinMs, progressTimeoutMs, lateWindowMs }
 }
 
-function newDocument(scan: ScanReference, details: StartDetails): ScanDocument {
+function newDocument(scan: ScanReference, details: StartDetails | undefined): ScanDocument {
   const startedAt = new Date(scan.startedAt)
   return {
     _id: `${scan.organizationId}/${scan.scanId}`,
@@ -208,7 +211,8 @@ function newDocument(scan: ScanReference, details: StartDetails): ScanDocument {
     expectedWithinMs: scan.expectedWithinMs,
     progressTimeoutMs: scan.progressTimeoutMs,
     lateWindowMs: scan.lateWindowMs,
-    ...details,
+    ...(details ?? unknownDetails),
+    writtenBy: details === undefined ? 'workflow' : 'request',
     status: 'running',
     progress: null,
     lastProgressAt: startedAt,

@@ -41,6 +41,8 @@ export interface ScanDocument {
   readonly expectedWithinMs: number
   readonly progressTimeoutMs: number | null
   readonly lateWindowMs: number
+  /** Which of the two wrote this document first. */
+  readonly writtenBy: 'request' | 'workflow'
   /** Who started it. Null where the API died first and the workflow wrote the document. */
   readonly principal: string | null
   readonly metadataJson: string
@@ -186,7 +188,8 @@ export function createScanStore(db: Db) {
 
     /**
      * Ends a scan: the first wins. Whether it is late is decided in the same write: it is once the scan was
-     * marked as timed out, or where its deadline had passed.
+     * marked as timed out, and, for an end that came by request, where its deadline had passed. A signal's moment
+     * is when a worker read it, so a job must not be called late for it: no worker may have been there.
      * @returns whether this call ended it
      */
     async claimEnd(
@@ -195,7 +198,8 @@ export function createScanStore(db: Db) {
       end: Omit<StoredEnd, 'late'>,
       session?: ClientSession,
     ): Promise<boolean> {
-      const late = { $or: [{ $ne: ['$timedOutAt', null] }, { $gt: [end.at, '$deadlineAt'] }] }
+      const overdue = end.bodyFingerprint === null ? false : { $gt: [end.at, '$deadlineAt'] }
+      const late = { $or: [{ $ne: ['$timedOutAt', null] }, overdue] }
       const { modifiedCount } = await scans.updateOne(
         unended(organizationId, scanId),
         [{ $set: { end: { $mergeObjects: [{ $literal: end }, { late }] }, status: end.status } }],

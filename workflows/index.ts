@@ -1,0 +1,2 @@
+/** The only entry of the workflow bundle: every export is a workflow type, by its published name. */
+export { scan } from './scan.js'
