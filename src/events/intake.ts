@@ -190,12 +190,12 @@ interface ExistingEvent extends Pick<
 
 /** The event id that an idempotency key stands for, or a fresh one where there is none. */
 function idOf(keyset: OrganizationKeyset, idempotencyKey: string | undefined): string {
-  return idempotencyKey === undefined ? newId('evt') : eventIdForKey(keyset, `client\0${idempotencyKey}`)
+  return idempotencyKey === undefined ? newId('evt') : idForKey(keyset, 'evt', `client\0${idempotencyKey}`)
 }
 
-/** UUIDv8 of HMAC(fingerprint key, organization ‖ key), as a TypeID. The same key is the same event for ever. */
-export function eventIdForKey(keyset: OrganizationKeyset, key: string): string {
-  return idFromDigest('evt', keyset.fingerprint(`id\0${keyset.organizationId}\0${key}`))
+/** UUIDv8 of HMAC(fingerprint key, organization ‖ key), as a TypeID. The same key is the same id for ever. */
+export function idForKey(keyset: OrganizationKeyset, prefix: string, key: string): string {
+  return idFromDigest(prefix, keyset.fingerprint(`id\0${keyset.organizationId}\0${prefix}\0${key}`))
 }
 
 function recorded(

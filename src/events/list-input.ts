@@ -1,5 +1,6 @@
 /** What a reader asks of a list of events: the query string of a GET, or the body of a search. One schema. */
 import { z } from 'zod'
+import { defaultLimit, maxLimit, pageQuery } from '../http/list.js'
 import { invalid, parseInput } from '../http/validate.js'
 import type { FieldError } from '../errors.js'
 import { idPattern } from '../ids.js'
@@ -42,15 +43,10 @@ const filterShape = {
   to: time.meta({ description: 'By occurredAt, exclusive.' }),
 }
 
-const pageShape = {
-  cursor: z.string().min(1).max(4_096).optional(),
-}
-
 /** The query string of `GET …/events`; metadata filters are `metadata.<key>=<value>`. */
 export const listQuerySchema = z.strictObject({
   ...filterShape,
-  ...pageShape,
-  limit: z.coerce.number().int().min(1).max(500).optional().meta({ default: 50 }),
+  ...pageQuery,
   source: z.enum(['hot', 'all']).optional().meta({ default: 'hot' }),
   personal: z.enum(['true', 'false']).optional().meta({
     description: 'With the personal grant, `false` reads masked, and nothing is logged.',
@@ -60,8 +56,8 @@ export const listQuerySchema = z.strictObject({
 /** The body of `POST …/events/search`. */
 export const searchBodySchema = z.strictObject({
   ...filterShape,
-  ...pageShape,
-  limit: z.int().min(1).max(500).optional().meta({ default: 50 }),
+  limit: z.int().min(1).max(maxLimit).optional().meta({ default: defaultLimit }),
+  cursor: pageQuery.cursor,
   source: z.enum(['hot', 'all']).optional().meta({ default: 'hot' }),
   personal: z.boolean().optional(),
   metadata: z
@@ -123,7 +119,7 @@ interface ParsedInput extends Omit<EventFilter, 'from' | 'to'> {
 
 function listInput({
   cursor,
-  limit = 50,
+  limit = defaultLimit,
   source = 'hot',
   personal,
   from,

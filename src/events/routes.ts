@@ -6,6 +6,7 @@ import { AnnalsError, notFound } from '../errors.js'
 import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
+import { idempotencyKeyOf } from '../http/list.js'
 import { annalsErrorOf, problemDocument } from '../http/problem.js'
 import { requestIdOf } from '../http/request-context.js'
 import { invalidField } from '../http/validate.js'
@@ -34,13 +35,8 @@ export interface EventRoutesDependencies {
 /** How many events of a batch are taken in before the event loop gets a turn. */
 const batchSlice = 100
 
-export function createEventRoutes({
-  organizations,
-  intake,
-  reader,
-  cursors,
-}: EventRoutesDependencies): Router {
-  const router = Router()
+export function eventRoutes({ organizations, intake, reader, cursors }: EventRoutesDependencies): Router {
+  const router = Router({ caseSensitive: true })
 
   async function accept(
     caller: Caller,
@@ -58,7 +54,7 @@ export function createEventRoutes({
   router.post('/v1/events', jsonBody(limits.maxEventBytes), async (request, response) => {
     const caller = authorize(response, 'events.write')
     const parsed = accepted(parseEvent(bodyOf(request), eventSchema, Date.now()))
-    const key = idempotencyKeyOf(request)
+    const key = idempotencyKeyOf(request.headers)
     if (key !== undefined && parsed.clientId !== undefined) {
       throw invalidField('id', 'conflict', 'give an id or the header Idempotency-Key, not both')
     }
@@ -71,7 +67,7 @@ export function createEventRoutes({
 
   router.post('/v1/events/batch', jsonBody(limits.maxBatchBytes), async (request, response) => {
     const caller = authorize(response, 'events.write')
-    if (idempotencyKeyOf(request) !== undefined) {
+    if (idempotencyKeyOf(request.headers) !== undefined) {
       throw invalidField('', 'conflict', 'a batch takes an idempotencyKey in each event, not the header')
     }
     const items = parseBatch(bodyOf(request))
@@ -166,20 +162,6 @@ function accepted(result: ParseResult): ParsedEvent {
       ? 'The event is over the limit.'
       : 'The event does not fit its schema; see errors.'
   throw new AnnalsError(result.code, detail, { errors: result.errors })
-}
-
-function idempotencyKeyOf(request: Request): string | undefined {
-  const key = request.headers['idempotency-key']
-  if (key === undefined) return undefined
-  if (typeof key !== 'string' || key.length === 0 || key.length > limits.maxIdempotencyKeyLength) {
-    const longest = String(limits.maxIdempotencyKeyLength)
-    throw invalidField(
-      'Idempotency-Key',
-      'malformed_value',
-      `the header is 1 to ${longest} characters, given once`,
-    )
-  }
-  return key
 }
 
 /** Ids, an ISO time and base64 need no escaping. */

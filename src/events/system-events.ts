@@ -4,7 +4,7 @@
  */
 import type { ClientSession } from 'mongodb'
 import type { EventInput, RecordedEvent, SystemEvent, SystemEventWriter } from './contract.js'
-import { eventIdForKey, type Intake, type IntakeOrganization } from './intake.js'
+import { idForKey, type Intake, type IntakeOrganization } from './intake.js'
 import { protectEvent } from './protect.js'
 import { newId } from '../ids.js'
 import { eventDocumentId, type EventCollection } from './store.js'
@@ -56,7 +56,7 @@ const answerOf = ({ organizationId, receivedAt, leafHash }: Omit<RecordedEvent, 
 
 /** Apart from clients' idempotency keys, so that no client can take the place of an event of Annals'. */
 const systemEventId = ({ keyset }: IntakeOrganization, onceKey: string) =>
-  eventIdForKey(keyset, `system\0${onceKey}`)
+  idForKey(keyset, 'evt', `system\0${onceKey}`)
 
 function inputOf(event: SystemEvent): EventInput {
   return {

@@ -1,0 +1,100 @@
+/** The API process: the core, Temporal's client, and the Express app over both. `annals serve` and the tests run it. */
+import type { Express, Router } from 'express'
+import { accessKeyPaths, accessKeyRoutes } from './access/routes.js'
+import { openCore, type Core } from './composition.js'
+import type { Config } from './config.js'
+import { idForKey } from './events/intake.js'
+import { eventPaths } from './events/openapi.js'
+import { eventRoutes } from './events/routes.js'
+import { createApp } from './http/app.js'
+import { requirePermission } from './http/authentication.js'
+import { createHealth, type Health } from './http/health.js'
+import type { Logger } from './logging.js'
+import { createMetrics, type Metrics } from './metrics.js'
+import { organizationPaths, organizationRoutes } from './organizations/routes.js'
+import { scanPaths } from './scans/openapi.js'
+import { createScanRecorder } from './scans/recorder.js'
+import { scanRoutes } from './scans/routes.js'
+import { createScanService } from './scans/service.js'
+import { createScanStore } from './scans/store.js'
+import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
+import { codecRoutes } from './temporal/codec-routes.js'
+import { version } from './version.js'
+
+export interface Api {
+  readonly app: Express
+  readonly core: Core
+  readonly health: Health
+  /** To be called when the server takes no more requests: writes what was accepted, and closes every connection. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens everything the API process needs.
+ * @throws as `openCore`; CodecKeyFileError
+ */
+export async function openApi(
+  config: Config,
+  logger: Logger,
+  metrics: Metrics = createMetrics(),
+): Promise<Api> {
+  const temporal = await connectTemporal(temporalOptions(config))
+  const core = await openCore(config, logger).catch(async (error: unknown) => {
+    await temporal.close()
+    throw error
+  })
+  const health = createHealth({
+    mongodb: { required: true, check: () => core.db.command({ ping: 1 }) },
+    // Events are taken while Temporal is away; only scans and duties wait for it.
+    temporal: { required: false, check: () => temporal.connection.workflowService.getSystemInfo({}) },
+  })
+  const app = createApp({
+    logger,
+    metrics,
+    health,
+    authenticator: core.authenticator,
+    routers: {
+      events: eventRoutes({ ...core, organizations: core.eventOrganizations }),
+      organizations: organizationRoutes(core),
+      keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
+      scans: createScans(core, temporal, logger),
+      codec: codecRoutes({
+        codecKeys: temporal.codecKeys,
+        namespace: temporal.namespace,
+        requireOperator: requirePermission(core.authenticator, 'operate'),
+        pathSecret: config.codecPathSecret,
+        uiOrigins: ['127.0.0.1', 'localhost'].map(
+          (host) => `http://${host}:${String(config.temporal.uiPort)}`,
+        ),
+      }),
+    },
+    paths: [eventPaths, organizationPaths, accessKeyPaths, scanPaths],
+    version,
+    publicUrl: config.http.publicUrl,
+    metricsToken: config.metricsToken,
+  })
+  return {
+    app,
+    core,
+    health,
+    async close() {
+      await core.close()
+      await temporal.close()
+    },
+  }
+}
+
+function createScans(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+  const store = createScanStore(core.db)
+  const keysetOf = async (organizationId: string) =>
+    (await core.eventOrganizations.require(organizationId)).keyset
+  const scans = createScanService({
+    store,
+    recorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+    temporal,
+    logger,
+    deriveId: async (organizationId, prefix, key) => idForKey(await keysetOf(organizationId), prefix, key),
+    fingerprint: async (organizationId, value) => (await keysetOf(organizationId)).fingerprint(value),
+  })
+  return scanRoutes({ scans, cursors: core.cursors, organizations: core.organizations })
+}

@@ -1,0 +1,143 @@
+/**
+ * The composition root: from a `Config` to the services of one process. Every wire between domains is drawn
+ * here and nowhere else; the API, the workers, `annals setup`, the CLI and the tests all start from it.
+ */
+import type { Db, MongoClient } from 'mongodb'
+import { createAuthenticator, type AccessKeyAuthenticator } from './access/authenticator.js'
+import { createLastUse, type LastUse } from './access/last-use.js'
+import { createAccessKeyService, type AccessKeyService } from './access/service.js'
+import { accessKeyCollection } from './access/store.js'
+import type { Config } from './config.js'
+import type { SystemEventWriter } from './events/contract.js'
+import { GroupCommitter } from './events/group-commit.js'
+import { createIntake, type Intake } from './events/intake.js'
+import {
+  createEventOrganizations,
+  organizationInTransaction,
+  type EventOrganizations,
+} from './events/organizations.js'
+import { createEventReader, type EventReader } from './events/reading.js'
+import { eventCollection, type EventCollection } from './events/store.js'
+import { createSystemEventWriter } from './events/system-events.js'
+import { createCursorCodec, type CursorCodec } from './http/cursor.js'
+import { ensureKeyring, openKeyring, type Keyring } from './keys/keyring.js'
+import type { Logger } from './logging.js'
+import { connectMongo } from './mongo/client.js'
+import { createOrganizationService, type OrganizationService } from './organizations/service.js'
+import { organizationCollection } from './organizations/store.js'
+import { createSubjectDirectory } from './subjects/directory.js'
+import { systemClock } from './subjects/leases.js'
+import { createSubjectReader } from './subjects/readers.js'
+import { subjectStore } from './subjects/store.js'
+
+/** An address that must be known and is not. */
+export class AddressMissingError extends Error {
+  override readonly name = 'AddressMissingError'
+}
+
+/** What every process of a deployment has: the database, the keys, and the services over them. */
+export interface Core {
+  readonly client: MongoClient
+  readonly db: Db
+  readonly keyring: Keyring
+  readonly events: EventCollection
+  readonly committer: GroupCommitter
+  readonly intake: Intake
+  readonly reader: EventReader
+  readonly systemEvents: SystemEventWriter
+  readonly eventOrganizations: EventOrganizations
+  readonly organizations: OrganizationService
+  readonly accessKeys: AccessKeyService
+  readonly authenticator: AccessKeyAuthenticator
+  readonly cursors: CursorCodec
+  /** Drains the group commit, writes what waits, and closes the database. */
+  close(): Promise<void>
+}
+
+export interface CoreOptions {
+  /** Make the keys of a new deployment; without it, a database without keys is refused. */
+  readonly createKeys?: boolean
+}
+
+/**
+ * Opens the services of one process.
+ * @throws AddressMissingError, MongoServerSelectionError, KeyError
+ */
+export async function openCore(config: Config, logger: Logger, options: CoreOptions = {}): Promise<Core> {
+  const { uri, database } = config.mongodb
+  if (uri === undefined) {
+    throw new AddressMissingError(
+      'ANNALS_MONGODB_URI is not set: start `annals up`, or give the address of a MongoDB replica set',
+    )
+  }
+  const mongo = await connectMongo(uri, database)
+  const { client, db } = mongo
+  try {
+    const keyring = await (options.createKeys === true ? ensureKeyring : openKeyring)(db, config.keys)
+    return assemble(config, logger, client, db, keyring)
+  } catch (error) {
+    await mongo.close()
+    throw error
+  }
+}
+
+function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, keyring: Keyring): Core {
+  const events = eventCollection(db)
+  const organizationDocuments = organizationCollection(db)
+  const subjects = subjectStore(db)
+  const directory = createSubjectDirectory(subjects, keyring.periods, systemClock)
+  const committer = new GroupCommitter(events, undefined, (error) =>
+    logger.warn('events.commit_failed', { error }),
+  )
+  const intake = createIntake({ events, committer, directory })
+
+  // Organizations write events and events need organizations: the writer looks its organization up when it writes.
+  const systemEvents: SystemEventWriter = createSystemEventWriter({
+    intake,
+    events,
+    organization: (id, session) =>
+      session === undefined
+        ? eventOrganizations.require(id)
+        : organizationInTransaction(organizationDocuments, keyring.organizations, id, session),
+  })
+  const organizations = createOrganizationService({
+    client,
+    organizations: organizationDocuments,
+    createOrganizationKey: (id) => keyring.organizations.createOrganizationKey(id),
+    systemEvents,
+    region: config.region,
+    autoProvision: config.autoProvision,
+  })
+  const eventOrganizations = createEventOrganizations(organizations, keyring.organizations)
+  const reader = createEventReader({
+    events,
+    directory,
+    subjects: createSubjectReader(subjects, keyring.periods, systemClock),
+    systemEvents,
+  })
+
+  const keyDocuments = accessKeyCollection(db)
+  const lastUse: LastUse = createLastUse(keyDocuments, logger)
+  const authenticator = createAuthenticator(keyDocuments, lastUse)
+  const accessKeys = createAccessKeyService({ client, keys: keyDocuments, systemEvents, authenticator })
+  return {
+    client,
+    db,
+    keyring,
+    events,
+    committer,
+    intake,
+    reader,
+    systemEvents,
+    eventOrganizations,
+    organizations,
+    accessKeys,
+    authenticator,
+    cursors: createCursorCodec(keyring.cursorKey),
+    async close() {
+      await committer.close()
+      await lastUse.stop()
+      await client.close()
+    },
+  }
+}

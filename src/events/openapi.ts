@@ -1,0 +1,166 @@
+/** What `/openapi.json` says about events, from the schemas the routes parse with. */
+import { z } from 'zod'
+import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { organizationIdSchema } from '../organizations/settings.js'
+import { listQuerySchema, searchBodySchema } from './list-input.js'
+import { limits } from './limits.js'
+import { batchSchema, eventSchema } from './schema.js'
+
+const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
+const idempotencyKey = z.object({
+  'Idempotency-Key': z.string().max(limits.maxIdempotencyKeyLength).optional().meta({
+    description: 'The same key again answers the first event and stores nothing; with another body 409.',
+  }),
+})
+const organizationPath = z.object({ org: organizationIdSchema })
+const eventPath = z.object({ org: organizationIdSchema, id: z.string() })
+
+const acceptedSchema = z
+  .object({
+    id: z.string(),
+    organizationId: z.string(),
+    receivedAt: z.string().meta({ format: 'date-time' }),
+    leafHash: z.string().meta({ description: 'SHA-256 leaf of the record (RFC 6962), standard base64.' }),
+  })
+  .meta({ id: 'AcceptedEvent' })
+
+const batchResultSchema = z
+  .object({
+    results: z.array(
+      z.object({
+        index: z.int(),
+        status: z.int(),
+        id: z.string().optional(),
+        leafHash: z.string().optional(),
+        replayed: z.boolean().optional(),
+        problem: z.object({}).optional().meta({ description: 'A problem document, where the item failed.' }),
+      }),
+    ),
+  })
+  .meta({ id: 'BatchResults' })
+
+const partyViewSchema = z
+  .object({
+    type: z.string(),
+    subject: z.string().optional(),
+    masked: z.literal(true).optional(),
+    erased: z.literal(true).optional(),
+    id: z.string().optional(),
+    name: z.string().optional(),
+    email: z.string().optional(),
+    metadata: z.record(z.string(), z.unknown()).optional(),
+  })
+  .meta({ id: 'PartyView', description: 'A person without the grant is `{type, subject, masked: true}`.' })
+
+const eventViewSchema = z
+  .object({
+    id: z.string(),
+    organizationId: z.string(),
+    action: z.string(),
+    category: z.string(),
+    outcome: z.string(),
+    version: z.int(),
+    occurredAt: z.string().meta({ format: 'date-time' }),
+    receivedAt: z.string().meta({ format: 'date-time' }),
+    actor: partyViewSchema,
+    targets: z.array(partyViewSchema),
+    context: z.record(z.string(), z.string()),
+    description: z.string().optional(),
+    metadata: z.record(z.string(), z.unknown()),
+    leafHash: z.string(),
+  })
+  .meta({ id: 'EventView' })
+
+const pageSchema = z
+  .object({ data: z.array(eventViewSchema), nextCursor: z.string().nullable() })
+  .meta({ id: 'EventPage' })
+const page = {
+  '200': { description: 'A page, newest first by occurredAt, then id.', content: json(pageSchema) },
+}
+
+export const eventPaths: ApiPaths = {
+  '/v1/events': {
+    post: {
+      tags: ['events'],
+      summary: 'Post an event',
+      description: '201 means that a majority of the database has it on disk.',
+      requestParams: { header: idempotencyKey },
+      requestBody: { required: true, content: json(eventSchema) },
+      responses: {
+        '201': {
+          description: 'Stored; a repeat carries `Idempotency-Replayed: true`.',
+          content: json(acceptedSchema),
+        },
+        ...problemResponses(
+          'malformed',
+          'forbidden',
+          'not_found',
+          'idempotency_conflict',
+          'too_large',
+          'unsupported_media_type',
+          'wrong_region',
+          'invalid',
+          'overloaded',
+        ),
+      },
+    },
+  },
+  '/v1/events/batch': {
+    post: {
+      tags: ['events'],
+      summary: `Post up to ${String(limits.maxBatchEvents)} events`,
+      description: 'Each item answers for itself: bad ones fail alone, the rest are stored.',
+      requestBody: { required: true, content: json(batchSchema) },
+      responses: {
+        '200': { description: 'One result an item, in order.', content: json(batchResultSchema) },
+        ...problemResponses(
+          'malformed',
+          'forbidden',
+          'too_large',
+          'unsupported_media_type',
+          'invalid',
+          'overloaded',
+        ),
+      },
+    },
+  },
+  '/v1/organizations/{org}/events': {
+    get: {
+      tags: ['events'],
+      summary: 'List events',
+      description: 'All filters given must hold. Metadata filters are `metadata.<key>=<value>`.',
+      requestParams: { path: organizationPath, query: listQuerySchema },
+      responses: {
+        ...page,
+        ...problemResponses('cursor_invalid', 'forbidden', 'not_found', 'wrong_region', 'invalid'),
+      },
+    },
+  },
+  '/v1/organizations/{org}/events/search': {
+    post: {
+      tags: ['events'],
+      summary: 'Search events',
+      description: 'As the list, with the filters in the body: personal values stay out of addresses.',
+      requestParams: { path: organizationPath },
+      requestBody: { required: true, content: json(searchBodySchema) },
+      responses: {
+        ...page,
+        ...problemResponses('cursor_invalid', 'forbidden', 'not_found', 'wrong_region', 'invalid'),
+      },
+    },
+  },
+  '/v1/organizations/{org}/events/{id}': {
+    get: {
+      tags: ['events'],
+      summary: 'One event',
+      requestParams: {
+        path: eventPath,
+        query: z.object({ personal: z.enum(['true', 'false']).optional() }),
+      },
+      responses: {
+        '200': { description: 'The event.', content: json(eventViewSchema) },
+        ...problemResponses('forbidden', 'not_found', 'wrong_region'),
+      },
+    },
+  },
+}

@@ -1,0 +1,54 @@
+/**
+ * `annals setup`: everything a deployment needs before its first request, made once and left alone ever after.
+ * Safe to repeat, and to run in several places at once.
+ */
+import { accessKeyCollection, ensureAccessKeyIndexes } from '../access/store.js'
+import { openCore } from '../composition.js'
+import type { Config } from '../config.js'
+import { ensureEventIndexes } from '../events/store.js'
+import type { Logger } from '../logging.js'
+import { ensureOrganizationCollection } from '../organizations/store.js'
+import { ensureScanIndexes } from '../scans/store.js'
+import { ensureSubjectIndexes, subjectStore } from '../subjects/store.js'
+import { connectTemporal, temporalOptions } from '../temporal/client.js'
+import { ensureCodecKeyFile } from '../temporal/codec-keys.js'
+import { setUpTemporal } from '../temporal/setup.js'
+
+export interface SetupResult {
+  /** The secret of the first administrator's key, shown once; undefined where there was a key already. */
+  readonly firstKey: string | undefined
+}
+
+/**
+ * Makes keys, indexes, the organization of the deployment's own events, namespace, search attributes, and the
+ * first administrator's key where there is no key at all.
+ * @throws AddressMissingError, MongoServerSelectionError, KeyError; Temporal's errors where it cannot be reached
+ */
+export async function setup(config: Config, logger: Logger): Promise<SetupResult> {
+  await ensureCodecKeyFile(config.keys.codecKeyFile)
+  const core = await openCore(config, logger, { createKeys: true })
+  try {
+    await ensureOrganizationCollection(core.db)
+    await ensureEventIndexes(core.events)
+    await ensureSubjectIndexes(subjectStore(core.db))
+    await ensureAccessKeyIndexes(accessKeyCollection(core.db))
+    await ensureScanIndexes(core.db)
+    await core.organizations.ensureSystemOrganization()
+    if (config.adminKey !== undefined) await core.accessKeys.ensureAdminKey(config.adminKey)
+    const first = await core.accessKeys.ensureFirstKey()
+    await setUpNamespace(config)
+    logger.info('setup.done', { namespace: config.temporal.namespace })
+    return { firstKey: first?.secret }
+  } finally {
+    await core.close()
+  }
+}
+
+async function setUpNamespace(config: Config): Promise<void> {
+  const temporal = await connectTemporal(temporalOptions(config))
+  try {
+    await setUpTemporal({ connection: temporal.connection, namespace: temporal.namespace })
+  } finally {
+    await temporal.close()
+  }
+}
