@@ -10,6 +10,11 @@
  * and its signature line on the checkpoint's note holds the time (8 bytes, big endian) and the 64 bytes of the
  * signature. It says: at that time this was the largest tree of the log that I had seen.
  *
+ * Example: the witness key `witness.example/w1+0ad7d35e+BIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c` and its
+ * cosignature, at 1679315147, of the checkpoint in tlog-proof.ts:
+ *
+ *   — witness.example/w1 CtfTXgAAAABkGFDLMRVE1TmZ8u7gHaOXyrFBsuB37oOetFuuKu/8dP87KUg+CsiASzRASrtD7ZR5Qhq8w3oj8xLu1Pp0W7KgmXfkDw==
+ *
  * The newer ML-DSA-44 cosignatures (type 0x06) are unknown here: kept and not counted, as any unknown signature.
  */
 import { concatBytes, utf8 } from './encoding.js'

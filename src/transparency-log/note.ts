@@ -13,11 +13,11 @@
  * Name and id together say which key signed (note-key.ts). Signatures by keys one does not know are kept and count
  * for nothing; one by a known key that does not verify spoils the note. At most 100 signatures and 1,000,000 bytes.
  *
- * Example (the key is in the test of this file): the text `hello\n` signed by `annals.example/log`:
+ * Example: the text `hello` and a newline, signed by the key of note-key.ts:
  *
  *   hello
  *
- *   — annals.example/log ExAmPlE
+ *   — annals.example/org/org_acme VZsGKWYYXEkDPa5x94bUVcEKGR3/M3Qdl2ml1136/j+fBFYHQDJjwIavuYUcx8j751RfoW56s6IRTHyUQec4u1eexAE=
  */
 import { base64, base64Bytes, concatBytes, hasLoneSurrogate, utf8, utf8Text } from './encoding.js'
 import { LogError } from './errors.js'

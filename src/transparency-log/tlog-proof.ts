@@ -16,9 +16,9 @@
  *
  *   annals.example/org/org_acme
  *   2
- *   8d6nK/7NAuAUq0gnAW2/ioqBcVJtp0ZmZlRFmx1pCyo=
+ *   8d6nK/7NAuAUq0gnAW2/iooXFSbadGZmXESbHWkLRSo=
  *
- *   — annals.example/org/org_acme …
+ *   — annals.example/org/org_acme VZsGKYU3undOWXKVQUwm8cuEAxcI5vNNXm0i4NFi2bLmBmDlKipyq6iFkackIV6Rv/bShEcfn8IvvIMfbtrtfItkXA8=
  *
  * The record itself lies beside the receipt; its leaf hash is what is proved.
  */

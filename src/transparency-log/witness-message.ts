@@ -9,7 +9,8 @@
  *   200       one signature line (note.ts) or more, each ending in a newline: the cosignatures
  *   409       <size of the tree the witness saw last> and a newline, as `text/x.tlog.size`
  *
- * Example: `old 2\n\n` before the checkpoint that the witness has cosigned at size 2 already.
+ * Example: a log of two leaves, shown to a witness that saw it with one: `old 1`, the leaf hash of the second leaf
+ * (all that the proof from 1 to 2 is), an empty line, and the checkpoint of tlog-proof.ts.
  */
 import { base64, base64Bytes, decimal } from './encoding.js'
 import { LogError } from './errors.js'
