@@ -1,0 +1,79 @@
+/** `annals work`: the Temporal workers, against servers given by address. */
+import { InvalidArgumentError } from 'commander'
+import { queueNames, type Config, type QueueName } from '../../config.js'
+import type { Logger } from '../../logging.js'
+import { withExample, type RegisterCommand } from '../context.js'
+import { listenForShutdown, tellParent } from '../shutdown.js'
+
+export interface WorkOptions {
+  /** Absent: those of the configuration. Queues that have no workflows yet are passed over. */
+  readonly queues?: readonly QueueName[] | undefined
+  /** Give this build the tasks from now on; without it, only where no build has them yet. */
+  readonly makeCurrent?: boolean | undefined
+}
+
+/**
+ * Works until it is told to stop, then lets running tasks end. Sends `{type: 'ready', url}` (of the health and
+ * metrics server) to a parent that listens.
+ * @throws Error where MongoDB or Temporal cannot be reached, or a worker fails
+ */
+export async function work(config: Config, logger: Logger, options: WorkOptions = {}): Promise<void> {
+  const shutdown = listenForShutdown()
+  try {
+    // Loaded here alone: the native worker is large, and no other command needs it.
+    const { startWorkers } = await import('../../../workers/main.js')
+    const { openCore } = await import('../../composition.js')
+    const { createScanRecorder } = await import('../../scans/recorder.js')
+    const { createScanStore } = await import('../../scans/store.js')
+    const core = await openCore(config, logger)
+    try {
+      const store = createScanStore(core.db)
+      const workers = await startWorkers({
+        config,
+        logger,
+        deps: {
+          scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+        },
+        queues: options.queues ?? config.queues,
+        versioning: options.makeCurrent === true ? 'always' : 'if_none',
+      })
+      logger.info('work.ready', { port: workers.httpPort })
+      tellParent({ type: 'ready', url: `http://${config.http.host}:${String(workers.httpPort)}` })
+      const reason = await Promise.race([shutdown.requested, workers.done])
+      if (reason !== undefined) logger.info('work.draining', { state: reason })
+      await workers.stop()
+    } finally {
+      await core.close()
+    }
+    logger.info('work.stopped')
+  } finally {
+    shutdown.dispose()
+    // An open channel to a parent would keep the process alive.
+    if (process.connected) process.disconnect()
+  }
+}
+
+export const registerWork: RegisterCommand = (program, context) => {
+  const command = program
+    .command('work')
+    .description('Run the workers, with MongoDB and Temporal at the addresses of the environment')
+    .option(
+      '--queues <names>',
+      `some of ${queueNames.join(', ')}, separated by commas (default: all)`,
+      queuesOf,
+    )
+    .option('--make-current', 'send new tasks to this build, also where another one is current')
+    .action(async (options: WorkOptions) => {
+      const config = context.loadConfig()
+      await work(config, context.createLogger(config), options)
+    })
+  withExample(command, 'annals work --queues scans,erasure')
+}
+
+function queuesOf(text: string): QueueName[] {
+  const asked = new Set(text.split(',').map((name) => name.trim()))
+  const known = queueNames.filter((name) => asked.has(name))
+  if (known.length !== asked.size)
+    throw new InvalidArgumentError(`Expected some of ${queueNames.join(', ')}.`)
+  return known
+}
