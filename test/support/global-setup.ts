@@ -10,7 +10,8 @@ import type { TestProject } from 'vitest/node'
 import { loadConfig } from '../../src/config.js'
 import { lockDataDirectory } from '../../src/embedded/lock.js'
 import { stopLeftovers } from '../../src/embedded/records.js'
-import { allOrNone, prepareMongod, prepareTemporal } from '../../src/embedded/servers.js'
+import type { ServerProcess } from '../../src/embedded/server-process.js'
+import { both, prepareMongod, prepareTemporal } from '../../src/embedded/servers.js'
 import type {} from './servers.js'
 
 const prefix = 'annals-test-servers-'
@@ -26,23 +27,33 @@ export default async function setup(project: TestProject): Promise<() => Promise
     preferredPort: 0,
     progress: (line: string) => process.stderr.write(`${line}\n`),
   }
-  const [mongod, temporal] = await allOrNone(
-    config.mongodb.uri === undefined
-      ? prepareMongod({ ...plan, binary: config.binaries.mongod }).then((start) => start())
-      : Promise.resolve({ uri: config.mongodb.uri, stop: () => Promise.resolve() }),
-    config.temporal.address === undefined
-      ? prepareTemporal({ ...plan, binary: config.binaries.temporal, namespace: 'annals' }).then((start) =>
-          start(),
-        )
-      : Promise.resolve({ address: config.temporal.address, stop: () => Promise.resolve() }),
-  )
-  project.provide('mongoUri', mongod.uri)
-  project.provide('temporalAddress', temporal.address)
-  return async () => {
-    await Promise.all([mongod.stop(), temporal.stop()])
+  const started: ServerProcess[] = []
+  const start = async <Running extends ServerProcess>(prepared: Promise<() => Promise<Running>>) => {
+    const running = await (await prepared)()
+    started.push(running)
+    return running
+  }
+  const teardown = async () => {
+    await Promise.all(started.map((server) => server.stop()))
     lock.release()
     rmSync(dataDirectory, { recursive: true, force: true })
   }
+  try {
+    const { mongodb, binaries, temporal } = config
+    const [uri, address] = await both(
+      mongodb.uri ?? start(prepareMongod({ ...plan, binary: binaries.mongod })).then((server) => server.uri),
+      temporal.address ??
+        start(prepareTemporal({ ...plan, binary: binaries.temporal, namespace: 'annals' })).then(
+          (server) => server.address,
+        ),
+    )
+    project.provide('mongoUri', uri)
+    project.provide('temporalAddress', address)
+  } catch (error) {
+    await teardown()
+    throw error
+  }
+  return teardown
 }
 
 /** A run that was killed could stop nothing; the next one does it, where no living run holds the folder. */
