@@ -1,0 +1,63 @@
+/** From a failure to an exit code and a few words. The codes are pinned in INTERFACE.md. */
+import { CommanderError } from 'commander'
+import { MongoError } from 'mongodb'
+import { ConfigError } from '../config.js'
+import { AnnalsError, errorIdentity, type ErrorCode } from '../errors.js'
+import { isMongoUnavailable } from '../mongo/unavailable.js'
+
+export const exitCodes = { ok: 0, failed: 1, usage: 2, tampering: 3, unreachable: 4, refused: 5 } as const
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
+
+const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
+  malformed: exitCodes.usage,
+  cursor_invalid: exitCodes.usage,
+  invalid: exitCodes.usage,
+  too_large: exitCodes.usage,
+  unsupported_media_type: exitCodes.usage,
+  method_not_allowed: exitCodes.usage,
+  unauthenticated: exitCodes.refused,
+  forbidden: exitCodes.refused,
+  not_found: exitCodes.refused,
+  wrong_region: exitCodes.refused,
+  idempotency_conflict: exitCodes.refused,
+  already_finished: exitCodes.refused,
+  key_exists: exitCodes.refused,
+  wrong_state: exitCodes.refused,
+  rate_limited: exitCodes.unreachable,
+  overloaded: exitCodes.unreachable,
+  unavailable: exitCodes.unreachable,
+  temporal_unavailable: exitCodes.unreachable,
+  internal: exitCodes.failed,
+}
+
+export interface Failure {
+  readonly exitCode: ExitCode
+  /** Absent where commander has already said it. */
+  readonly text?: string
+  readonly code?: string
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof CommanderError) {
+    return { exitCode: error.exitCode === 0 ? exitCodes.ok : exitCodes.usage }
+  }
+  if (error instanceof ConfigError) return { exitCode: exitCodes.usage, text: error.message, code: 'config' }
+  if (error instanceof AnnalsError) {
+    const places = error.errors.map(
+      ({ path, message }) => `\n  ${path === '' ? 'the whole' : path}: ${message}`,
+    )
+    return { exitCode: byErrorCode[error.code], text: `${error.detail}${places.join('')}`, code: error.code }
+  }
+  if (isMongoUnavailable(error)) {
+    return {
+      exitCode: exitCodes.unreachable,
+      text: 'MongoDB cannot be reached; see ANNALS_MONGODB_URI.',
+      code: 'unavailable',
+    }
+  }
+  // The server's own messages quote values.
+  const { name, code } = errorIdentity(error)
+  const text =
+    error instanceof Error && !(error instanceof MongoError) ? error.message : `${name} ${code ?? ''}`
+  return { exitCode: exitCodes.failed, text: text.trim(), code: 'failed' }
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+/** The entry of `annals`: hands the real services to the program and leaves with its exit code. */
+import { loadConfig } from '../config.js'
+import { createLogger } from '../logging.js'
+import type { CliContext, CliServices } from './context.js'
+import { createOutput } from './output.js'
+import { run } from './program.js'
+
+/** Each is loaded by the command that needs it: a process carries what it runs, and nothing else. */
+const services: CliServices = {
+  openApi: async (config, logger) => (await import('../api.js')).openApi(config, logger),
+  openKeys: async (config, logger) => {
+    const { openCore } = await import('../composition.js')
+    const core = await openCore(config, logger)
+    return { keys: core.accessKeys, close: () => core.close() }
+  },
+  setup: async (config, logger) => (await import('../operations/setup.js')).setup(config, logger),
+  up: async (config, output) => (await import('./commands/up.js')).up(config, output),
+}
+
+const context: CliContext = {
+  services,
+  loadConfig: () => loadConfig(),
+  createLogger: (config, destination) =>
+    createLogger(config.logLevel, destination === 'stderr' ? process.stderr : undefined),
+  output: (command) => createOutput(command.optsWithGlobals<{ json?: boolean }>().json === true),
+}
+
+const argumentList = process.argv.slice(2)
+process.exitCode = await run(argumentList, context, createOutput(argumentList.includes('--json')))
