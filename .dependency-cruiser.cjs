@@ -45,7 +45,9 @@ module.exports = {
     ),
     entry(
       'transparency-log-core-is-pure',
-      { path: '^src/transparency-log/(tree|proof|tile|note|checkpoint|encoding|hash|tlog-proof)\\.ts$' },
+      {
+        path: '^src/transparency-log/(checkpoint|cosignature|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-appender|tile-nodes|tile-reader|tlog-proof|tree|witness-message)\\.ts$',
+      },
       { dependencyTypes: ['core', 'npm'] },
       'The core of the log does no I/O and runs in a browser.',
     ),
