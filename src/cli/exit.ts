@@ -55,9 +55,23 @@ export function failureOf(error: unknown): Failure {
       code: 'unavailable',
     }
   }
+  if (isGrpcUnavailable(error)) {
+    return {
+      exitCode: exitCodes.unreachable,
+      text: 'Temporal cannot be reached; see ANNALS_TEMPORAL_ADDRESS.',
+      code: 'temporal_unavailable',
+    }
+  }
   // The server's own messages quote values.
   const { name, code } = errorIdentity(error)
   const text =
     error instanceof Error && !(error instanceof MongoError) ? error.message : `${name} ${code ?? ''}`
   return { exitCode: exitCodes.failed, text: text.trim(), code: 'failed' }
+}
+
+/** By its shape, so that `--help` need not load Temporal's client: gRPC's DEADLINE_EXCEEDED (4) and UNAVAILABLE (14). */
+function isGrpcUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const own = 'code' in error && 'metadata' in error && (error.code === 4 || error.code === 14)
+  return own || isGrpcUnavailable(error.cause)
 }
