@@ -4,11 +4,11 @@ import type { z } from 'zod'
 import type { Caller } from '../access/contract.js'
 import { AnnalsError, notFound } from '../errors.js'
 import { checkJson } from '../events/json-check.js'
-import { limits } from '../events/limits.js'
 import { authorize, callerOf } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
-import { invalid, invalidField, parseInput } from '../http/validate.js'
+import { idempotencyKeyOf, pageOf } from '../http/list.js'
+import { invalid, parseInput } from '../http/validate.js'
 import { scanIdPattern, type ScanStatus } from './contract.js'
 import { scanTiming } from './policy.js'
 import {
@@ -102,15 +102,10 @@ export function scanRoutes(deps: ScanRoutesDependencies): Router {
     const from = cursor === undefined ? undefined : deps.cursors.open(cursor, filters, scanPositionSchema)
     const after =
       from === undefined ? undefined : { startedAt: new Date(from.startedAt), scanId: from.scanId }
-    const page = await scans.list({ organizationId, engine, status, after, limit })
-    const nextCursor =
-      page.next === undefined
-        ? null
-        : deps.cursors.seal(
-            { startedAt: page.next.startedAt.toISOString(), scanId: page.next.scanId },
-            filters,
-          )
-    response.json({ data: page.scans, nextCursor })
+    const found = await scans.list({ organizationId, engine, status, after, limit: limit + 1 })
+    const cursorOf = ({ startedAt, id }: ScanView): string =>
+      deps.cursors.seal({ startedAt, scanId: id }, filters)
+    response.json(pageOf(found, limit, cursorOf))
   })
 
   router.get(`${base}/:id`, async (request, response) => {
@@ -134,17 +129,7 @@ function ending<Body>(
 function writeRequest(request: Request, response: Response): ScanRequest {
   const organizationId = organizationOf(request)
   const { principal } = authorize(response, 'events.write', organizationId)
-  const idempotencyKey = request.get('idempotency-key')
-  if (idempotencyKey === undefined) return { organizationId, principal }
-  if (idempotencyKey === '') throw invalidField('Idempotency-Key', 'too_short', 'must not be empty')
-  if (idempotencyKey.length > limits.maxIdempotencyKeyLength) {
-    throw invalidField(
-      'Idempotency-Key',
-      'too_long',
-      `has more than ${limits.maxIdempotencyKeyLength} characters`,
-    )
-  }
-  return { organizationId, principal, idempotencyKey }
+  return { organizationId, principal, idempotencyKey: idempotencyKeyOf(request.headers) }
 }
 
 function organizationOf(request: Request): string {

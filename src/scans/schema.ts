@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { JsonObject, JsonValue } from '../events/contract.js'
 import { limits } from '../events/limits.js'
+import { pageQuery, pageSchema } from '../http/list.js'
 import {
   countNamePattern,
   enginePattern,
@@ -102,8 +103,7 @@ export const reasonSchema = z
   .meta({ id: 'ScanEndReason' })
 
 export const listScansSchema = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(500).default(50),
-  cursor: z.string().max(2_048).optional(),
+  ...pageQuery,
   engine: engine.optional(),
   status: z.enum(scanStatuses).optional(),
 })
@@ -159,6 +159,4 @@ export const scanDetailSchema = scanViewSchema
   .extend({ findings: freeForm.nullable(), reason: z.string().nullable() })
   .meta({ id: 'ScanDetail' })
 
-export const scanListSchema = z
-  .object({ data: z.array(scanViewSchema), nextCursor: z.string().nullable() })
-  .meta({ id: 'ScanList' })
+export const scanListSchema = pageSchema(scanViewSchema).meta({ id: 'ScanList' })

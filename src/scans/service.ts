@@ -6,7 +6,6 @@
  * workflow is told afterwards; if it never hears of it, it finds the end in the document when it next looks.
  */
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client'
-import { Binary } from 'mongodb'
 import { AnnalsError, notFound } from '../errors.js'
 import { canonicalJson } from '../events/canonical-json.js'
 import type { JsonObject, JsonValue } from '../events/contract.js'
@@ -20,10 +19,10 @@ import {
   phaseAttribute,
 } from '../temporal/search-attributes.js'
 import * as contract from './contract.js'
-import type { ScanReference, ScanStatus } from './contract.js'
+import type { ScanReference } from './contract.js'
 import { scanTiming } from './policy.js'
 import type { ScanRecorder } from './recorder.js'
-import { scanKey, type ScanDocument, type ScanPosition, type ScanStore } from './store.js'
+import { scanKey, type ScanDocument, type ScanListQuery, type ScanStore } from './store.js'
 import { detailOf, startViewOf, viewOf, type ScanDetail, type ScanView } from './view.js'
 
 export interface StartScan {
@@ -85,8 +84,8 @@ export function createScanService(deps: ScanServiceDependencies) {
   const handleOf = (organizationId: string, scanId: string) =>
     temporal.client.workflow.getHandle(contract.scanWorkflowId(organizationId, scanId))
 
-  async function fingerprint(organizationId: string, purpose: string, value: JsonValue): Promise<Binary> {
-    return new Binary(await deps.fingerprint(organizationId, `${purpose}\0${canonicalJson(value)}`))
+  async function fingerprint(organizationId: string, purpose: string, value: JsonValue): Promise<Buffer> {
+    return Buffer.from(await deps.fingerprint(organizationId, `${purpose}\0${canonicalJson(value)}`))
   }
 
   async function find(organizationId: string, scanId: string): Promise<ScanDocument> {
@@ -293,36 +292,24 @@ export function createScanService(deps: ScanServiceDependencies) {
       )
     },
 
-    /** One page, newest first; `next` is where the following one begins, absent at the end. */
-    async list(query: {
-      readonly organizationId: string
-      readonly engine?: string | undefined
-      readonly status?: ScanStatus | undefined
-      readonly after?: ScanPosition | undefined
-      readonly limit: number
-    }): Promise<{ scans: ScanView[]; next: ScanPosition | undefined }> {
-      const documents = await store.list({ ...query, limit: query.limit + 1 })
-      const page = documents.slice(0, query.limit)
-      const last = documents.length > query.limit ? page.at(-1) : undefined
-      return {
-        scans: page.map(viewOf),
-        next: last === undefined ? undefined : { startedAt: last.startedAt, scanId: last.scanId },
-      }
+    /** Newest first by start, then id; `limit` at most. */
+    async list(query: ScanListQuery): Promise<ScanView[]> {
+      return (await store.list(query)).map(viewOf)
     },
   }
 
   /** The answer to a repeat; also finishes what the first request's process may have died over. */
   async function replay(
     known: ScanDocument,
-    bodyFingerprint: Binary | null,
+    bodyFingerprint: Buffer | null,
   ): Promise<{ scan: ScanView; replayed: boolean }> {
     if (!same(known.bodyFingerprint, bodyFingerprint)) throw conflict()
     return { scan: startViewOf(await recorder.writeStarted(known)), replayed: true }
   }
 }
 
-function same(a: Binary | null, b: Binary | null): boolean {
-  return a !== null && b !== null && Buffer.compare(a.value(), b.value()) === 0
+function same(a: Buffer | null, b: Buffer | null): boolean {
+  return a !== null && b !== null && a.equals(b)
 }
 
 function conflict(): AnnalsError {

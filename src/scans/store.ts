@@ -5,7 +5,7 @@
  * signal), and the events and the workflow follow it. Free-form JSON is kept as text: a value may then hold any
  * key (`$set`, `a.b`, `_bsontype`) and reads back as it was sent.
  */
-import type { Binary, ClientSession, Collection, Db, Filter } from 'mongodb'
+import type { ClientSession, Collection, Db, Filter } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { Counts, FinalStatus, ScanOutcome, ScanStatus } from './contract.js'
 
@@ -26,8 +26,8 @@ export interface StoredEnd {
   readonly link: string | null
   readonly findingsId: string | null
   readonly principal: string | null
-  readonly bodyFingerprint: Binary | null
-  readonly keyFingerprint: Binary | null
+  readonly bodyFingerprint: Buffer | null
+  readonly keyFingerprint: Buffer | null
 }
 
 export interface ScanDocument {
@@ -47,7 +47,7 @@ export interface ScanDocument {
   readonly principal: string | null
   readonly metadataJson: string
   /** Keyed hash of the body that started it; null without an idempotency key, or as `principal`. */
-  readonly bodyFingerprint: Binary | null
+  readonly bodyFingerprint: Buffer | null
   readonly status: ScanStatus
   readonly progress: StoredProgress | null
   readonly lastProgressAt: Date
