@@ -40,6 +40,8 @@ const member = (value: unknown, name: string): unknown => (isObject(value) ? val
 const entries = (value: unknown): [string, unknown][] => (isObject(value) ? Object.entries(value) : [])
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
 
+const capitalized = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1)
+
 const methods = ['get', 'put', 'post', 'delete'] as const
 const maxDepth = 8
 
@@ -50,7 +52,7 @@ export function renderDocs(document: ApiDocument): string {
     for (const method of methods) {
       const operation = member(item, method)
       if (operation === undefined) continue
-      const [tag = 'Other'] = list(member(operation, 'tags')).map(String)
+      const [tag = 'Other'] = list(member(operation, 'tags')).map((name) => capitalized(String(name)))
       groups.set(tag, [...(groups.get(tag) ?? []), renderOperation(document, method, path, operation)])
     }
   }

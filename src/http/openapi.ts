@@ -1,6 +1,11 @@
 /** `/openapi.json`: one document, made from the Zod schemas that the routes parse with. */
 import { z } from 'zod'
-import { createDocument, type ZodOpenApiPathsObject, type ZodOpenApiResponsesObject } from 'zod-openapi'
+import {
+  createDocument,
+  type ZodOpenApiPathItemObject,
+  type ZodOpenApiPathsObject,
+  type ZodOpenApiResponsesObject,
+} from 'zod-openapi'
 import { errorCodes, fieldErrorCodes, type ErrorCode } from '../errors.js'
 import { problemTable } from './problem-table.js'
 
@@ -24,7 +29,7 @@ export const problemSchema = z
 
 /**
  * The answers of a route that fails with these codes, for its `responses`. Codes of one status share an answer.
- * Every route under `/v1` can answer `unauthenticated` and `unavailable`: those two are always in it.
+ * `unauthenticated` and `unavailable` are always in it.
  */
 export function problemResponses(...codes: readonly ErrorCode[]): ZodOpenApiResponsesObject {
   const byStatus = new Map<number, ErrorCode[]>()
@@ -55,6 +60,19 @@ Send a key as \`Authorization: Bearer …\`. Every failure is an \`application/p
 \`code\`; a 429 or 503 says in \`Retry-After\` when to try again, and a retry with the same \`Idempotency-Key\` stores
 nothing twice.`
 
+const methods = ['get', 'put', 'post', 'delete'] as const
+
+/** Every route can answer `unauthenticated` and `unavailable`, whether or not its domain says so. */
+function withCommonAnswers(item: ZodOpenApiPathItemObject): ZodOpenApiPathItemObject {
+  const complete: ZodOpenApiPathItemObject = { ...item }
+  for (const method of methods) {
+    const operation = item[method]
+    if (operation === undefined) continue
+    complete[method] = { ...operation, responses: { ...problemResponses(), ...operation.responses } }
+  }
+  return complete
+}
+
 /** @param paths what each domain exports for its routes; the same path may be in several */
 export function buildApiDocument(
   paths: readonly ApiPaths[],
@@ -62,7 +80,8 @@ export function buildApiDocument(
 ): ApiDocument {
   const merged: ApiPaths = {}
   for (const part of paths) {
-    for (const [path, item] of Object.entries(part)) merged[path] = { ...merged[path], ...item }
+    for (const [path, item] of Object.entries(part))
+      merged[path] = { ...merged[path], ...withCommonAnswers(item) }
   }
   return createDocument({
     openapi: '3.1.1',
