@@ -54,7 +54,7 @@ const phaseAttribute = { name: 'AnnalsPhase', type: 'KEYWORD' } as const
 
 const activities = (summary: string) =>
   proxyActivities<ScanActivities>({
-    startToCloseTimeout: '30s',
+    startToCloseTimeout: '15s',
     retry: { initialInterval: '500ms', backoffCoefficient: 2, maximumInterval: '30s' },
     summary,
   })
