@@ -7,7 +7,7 @@ import { seal } from '../keys/wrapping.js'
 import type { SubjectHandle } from '../subjects/directory.js'
 import { canonicalJson } from './canonical-json.js'
 import type { EventContext, EventInput, JsonObject, JsonValue, Party } from './contract.js'
-import { fieldCommitment, fieldsDigest, leafHashOf, recordJson, saltBytes } from './record.js'
+import { CommitmentList, leafHashOf, recordJson, saltBytes } from './record.js'
 import { freshSalt } from './salts.js'
 import { eventDocumentId, type StoredEvent, type StoredField } from './store.js'
 import { actionPrefixes, clearTerm, keyedTerm } from './terms.js'
@@ -82,7 +82,7 @@ export function protectEvent(
     actorType: actor.type,
     targetTypes: targets.map((target) => target.type),
   }
-  const leafHash = leafHashOf(recordJson(envelope, fieldsDigest(builder.commitments)))
+  const leafHash = leafHashOf(recordJson(envelope, builder.commitments.digest()))
   const { id, ...stored } = envelope
   return {
     _id: eventDocumentId(event.organizationId, id),
@@ -118,28 +118,30 @@ export function fingerprintOf(event: EventInput, keyset: OrganizationKeyset): Bu
 /** Collects the fields of one event in slot order, with their commitments. */
 class FieldBuilder {
   readonly fields: StoredField[] = []
-  readonly commitments: Buffer[] = []
+  readonly commitments: CommitmentList
 
   constructor(
     private readonly eventId: string,
     private readonly keyset: OrganizationKeyset,
-  ) {}
+  ) {
+    this.commitments = new CommitmentList(eventId)
+  }
 
   addClear(slot: string, value: JsonValue, terms: bigint[]): void {
     const salt = freshSalt()
     const json = canonicalJson(value)
-    this.commitments.push(fieldCommitment(this.eventId, slot, salt, json))
+    this.commitments.add(slot, salt, json)
     this.fields.push(terms.length === 0 ? { slot, salt, value: json } : { slot, salt, value: json, terms })
   }
 
   addPerson(slot: string, block: JsonObject, subject: SubjectHandle, terms: bigint[]): void {
     const { reference } = subject
     const subjectSalt = freshSalt()
-    this.commitments.push(fieldCommitment(this.eventId, `${slot}/subject`, subjectSalt, `"${reference}"`))
+    this.commitments.add(`${slot}/subject`, subjectSalt, `"${reference}"`)
     const salt = freshSalt()
     const json = canonicalJson(block)
-    const commitment = fieldCommitment(this.eventId, slot, salt, json)
-    this.commitments.push(commitment)
+    this.commitments.add(slot, salt, json)
+    const commitment = this.commitments.last()
     const plaintext = Buffer.allocUnsafe(saltBytes + Buffer.byteLength(json))
     plaintext.set(salt, 0)
     plaintext.write(json, saltBytes)

@@ -80,6 +80,49 @@ scratch.write(domain, 0, 'latin1')
  * @param json canonical JSON of the value
  */
 export function fieldCommitment(eventId: string, slot: string, salt: Uint8Array, json: string): Buffer {
+  return Buffer.from(commitmentText(eventId, slot, salt, json), 'latin1')
+}
+
+/** `fields` of the record: unpadded base64url SHA-256 over the commitments in slot order. */
+export function fieldsDigest(commitments: readonly Uint8Array[]): string {
+  return hash('sha256', Buffer.concat(commitments), 'base64url')
+}
+
+/**
+ * The commitments of one event, collected in slot order: `fieldCommitment` and `fieldsDigest` in one pass, without
+ * a Buffer for each of the commitments that nobody keeps.
+ */
+export class CommitmentList {
+  #bytes = commitmentScratch
+  #length = 0
+
+  constructor(private readonly eventId: string) {}
+
+  add(slot: string, salt: Uint8Array, json: string): void {
+    if (this.#length + commitmentBytes > this.#bytes.length) {
+      this.#bytes = Buffer.concat([this.#bytes, Buffer.allocUnsafe(this.#bytes.length)])
+    }
+    this.#bytes.write(commitmentText(this.eventId, slot, salt, json), this.#length, 'latin1')
+    this.#length += commitmentBytes
+  }
+
+  /** A copy of the one added last. */
+  last(): Buffer {
+    return Buffer.from(this.#bytes.subarray(this.#length - commitmentBytes, this.#length))
+  }
+
+  /** `fields` of the record. */
+  digest(): string {
+    return hash('sha256', this.#bytes.subarray(0, this.#length), 'base64url')
+  }
+}
+
+const commitmentBytes = 32
+/** Shared by all lists: an event is protected without waiting, so no two are under way. */
+const commitmentScratch = Buffer.allocUnsafeSlow(commitmentBytes * 512)
+
+/** A commitment, one byte a character. */
+function commitmentText(eventId: string, slot: string, salt: Uint8Array, json: string): string {
   const headBytes = domain.length + eventId.length + slot.length + 2 + salt.length
   // A UTF-16 unit is at most three bytes of UTF-8; the common short field needs no buffer of its own.
   const enough = headBytes + json.length * 3
@@ -96,12 +139,7 @@ export function fieldCommitment(eventId: string, slot: string, salt: Uint8Array,
   bytes.set(salt, end)
   end += salt.length
   end += bytes.write(json, end, 'utf8')
-  return hash('sha256', bytes.subarray(0, end), 'buffer')
-}
-
-/** `fields` of the record: unpadded base64url SHA-256 over the commitments in slot order. */
-export function fieldsDigest(commitments: readonly Uint8Array[]): string {
-  return hash('sha256', Buffer.concat(commitments), 'buffer').toString('base64url')
+  return hash('sha256', bytes.subarray(0, end), 'binary')
 }
 
 /**

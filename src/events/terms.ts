@@ -7,7 +7,6 @@
  * number with odds of 1 in 37 million.
  */
 import { hash } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 
 export type ClearTermKind =
@@ -26,9 +25,11 @@ export type ClearTermKind =
 
 export type KeyedTermKind = 'ip' | 'session'
 
-// The same few actions, types and settings come again and again: a look-up costs a tenth of a hash.
-const clearTerms = new LRUCache<string, bigint>({ max: 50_000 })
-const longestCached = 200
+// The same few actions, types and settings come again and again: a look-up costs a fraction of a hash. Emptied when
+// full: cheaper than keeping track of what was used last.
+const clearTerms = new Map<string, bigint>()
+const maxCached = 50_000
+const longestCached = 100
 
 /** The term of a value that is stored in clear. */
 export function clearTerm(kind: ClearTermKind, value: string): bigint {
@@ -36,7 +37,10 @@ export function clearTerm(kind: ClearTermKind, value: string): bigint {
   const known = clearTerms.get(text)
   if (known !== undefined) return known
   const term = hash('sha256', text, 'buffer').readBigInt64BE(0)
-  if (text.length <= longestCached) clearTerms.set(text, term)
+  if (text.length <= longestCached) {
+    if (clearTerms.size >= maxCached) clearTerms.clear()
+    clearTerms.set(text, term)
+  }
   return term
 }
 

@@ -4,8 +4,9 @@
  * Every use has a key of its own (HKDF with a name), so that, say, an index value never doubles as a
  * fingerprint. The wrapped key lies in the organization's document; the open one only in this process.
  */
-import { createHmac, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { hmacSha256 } from './hmac.js'
 import type { PeriodKey } from './period-keys.js'
 import type { RootKey } from './root-key.js'
 import { deriveKey, KeyError } from './wrapping.js'
@@ -21,11 +22,11 @@ export interface WrappedOrganizationKey {
 export interface OrganizationKeyset {
   readonly organizationId: string
   /** HMAC-SHA-256 for the directory and for keyed search terms. */
-  index(value: string): Buffer
+  index(value: string | Uint8Array): Buffer
   /** HMAC-SHA-256 for ids made from idempotency keys and for body fingerprints. */
-  fingerprint(value: string): Buffer
+  fingerprint(value: string | Uint8Array): Buffer
   /** HMAC-SHA-256 over an accepted event: without it a row is never sealed. */
-  intake(value: Uint8Array): Buffer
+  intake(value: string | Uint8Array): Buffer
   /** The key that wraps subject keys in one period. */
   subjectWrappingKey(period: PeriodKey): Buffer
 }
@@ -74,15 +75,13 @@ export function createOrganizationKeys(root: RootKey): OrganizationKeys {
 }
 
 function keysetOf(organizationId: string, secret: Buffer): OrganizationKeyset {
-  const indexKey = deriveKey(secret, noSalt, 'annals/index/v1')
-  const fingerprintKey = deriveKey(secret, noSalt, 'annals/fingerprint/v1')
-  const intakeKey = deriveKey(secret, noSalt, 'annals/intake/v1')
+  const hmacFor = (use: string) => hmacSha256(deriveKey(secret, noSalt, `annals/${use}/v1`))
   const wrappingKeys = new Map<number, Buffer>()
   return {
     organizationId,
-    index: (value) => createHmac('sha256', indexKey).update(value).digest(),
-    fingerprint: (value) => createHmac('sha256', fingerprintKey).update(value).digest(),
-    intake: (value) => createHmac('sha256', intakeKey).update(value).digest(),
+    index: hmacFor('index'),
+    fingerprint: hmacFor('fingerprint'),
+    intake: hmacFor('intake'),
     subjectWrappingKey(period) {
       let key = wrappingKeys.get(period.period)
       if (key === undefined) {
