@@ -82,6 +82,12 @@ describe('the proof of a record', () => {
     }
   })
 
+  it('must be as long as the tree is high, even where a root is passed off as a leaf', () => {
+    const root = at(roots, 8)
+    expect(recordCode([], 8, 0, root, root)).toBe('proof_mismatch')
+    expect(recordCode([], 8, 7, root, root)).toBe('proof_mismatch')
+  })
+
   it('of leaf 4 of 7 is leaf 5, leaf 6 and the node over the first four, as the module comment says', async () => {
     const proof = await proveRecord(7, 4, tree, nodeHasher)
     expect(proof.map(hex)).toEqual([at(tree.leaves, 5), at(tree.leaves, 6), at(roots, 4)].map(hex))
@@ -139,6 +145,12 @@ describe('the proof of a tree', () => {
         expect(treeCode(proof, oldSize, newSize)).toBe(expected)
       }
     }
+  })
+
+  it('must be as long as the newer tree is high, even where both roots are one', () => {
+    const root = at(roots, 2)
+    expect(treeCode([], 2, 8, { oldRoot: root, newRoot: root })).toBe('proof_mismatch')
+    expect(treeCode([root], 3, 8, { oldRoot: root, newRoot: root })).toBe('proof_mismatch')
   })
 
   it('from 3 to 7 is what the module comment says', async () => {
