@@ -104,7 +104,7 @@ const bodyProblems = ['malformed', 'too_large', 'unsupported_media_type', 'inval
 export const accessKeyPaths: ApiPaths = {
   '/v1/keys': {
     post: {
-      tags: ['Keys'],
+      tags: ['keys'],
       summary: 'Make an access key',
       description:
         'The answer holds its secret, which is never shown again: a repeat with the same `Idempotency-Key` is 409 `key_exists`. `principal` is needed for an auditor and a privacy officer.',
@@ -116,7 +116,7 @@ export const accessKeyPaths: ApiPaths = {
       },
     },
     get: {
-      tags: ['Keys'],
+      tags: ['keys'],
       summary: 'List access keys, newest first',
       description: 'Those bound to nothing beyond what the caller is bound to.',
       requestParams: { query: listQuery },
@@ -128,7 +128,7 @@ export const accessKeyPaths: ApiPaths = {
   },
   '/v1/keys/{id}': {
     delete: {
-      tags: ['Keys'],
+      tags: ['keys'],
       summary: 'Revoke an access key',
       description: 'It stops working at once in this process, and within 5 seconds in every other.',
       requestParams: { path: idParameter },
@@ -137,7 +137,7 @@ export const accessKeyPaths: ApiPaths = {
   },
   '/v1/keys/{id}/rotate': {
     post: {
-      tags: ['Keys'],
+      tags: ['keys'],
       summary: 'Give an access key a new secret',
       description:
         'The replaced secret works for `graceSeconds` more (default a day); one replaced earlier ends now.',

@@ -72,7 +72,7 @@ const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json'
 export const organizationPaths: ApiPaths = {
   '/v1/organizations': {
     get: {
-      tags: ['Organizations'],
+      tags: ['organizations'],
       summary: 'List organizations, by id',
       requestParams: { query: listQuery },
       responses: {
@@ -83,7 +83,7 @@ export const organizationPaths: ApiPaths = {
   },
   '/v1/organizations/{org}': {
     get: {
-      tags: ['Organizations'],
+      tags: ['organizations'],
       summary: 'Read an organization',
       requestParams: { path: orgParameter },
       responses: {
@@ -92,7 +92,7 @@ export const organizationPaths: ApiPaths = {
       },
     },
     put: {
-      tags: ['Organizations'],
+      tags: ['organizations'],
       summary: 'Create an organization, or change its settings',
       description:
         'What the body leaves out stays as it is. With another `region` than this one, the organization is registered as foreign: from then on every request for it is answered 421.',
