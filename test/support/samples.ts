@@ -43,20 +43,20 @@ export function expectedView(sent: SampleEvent): JsonValue {
     version: 1,
     ...sent,
     occurredAt: new Date(sent.occurredAt).toISOString(),
-    context: sent['context'] ?? {},
-    metadata: sent['metadata'] ?? {},
+    context: sent.context,
+    metadata: sent.metadata,
   }
 }
 
 /** A view without what Annals adds, to be compared with what was sent. */
 export function withoutAdditions(view: JsonObject): JsonValue {
-  const { id: _id, receivedAt: _receivedAt, leafHash: _leafHash, actor, targets, ...rest } = view
+  const { id, receivedAt, leafHash, actor, targets, ...rest } = view
   return { ...rest, actor: bare(actor), targets: Array.isArray(targets) ? targets.map(bare) : [] }
 }
 
 function bare(party: JsonValue | undefined): JsonValue {
   if (typeof party !== 'object' || party === null || Array.isArray(party))
     throw new Error('a party is an object')
-  const { subject: _subject, ...rest } = party
+  const { subject, ...rest } = party
   return rest
 }
