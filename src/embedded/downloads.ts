@@ -18,6 +18,8 @@ export interface Download {
   readonly packageName: string
   /** Runs with the package's path, the version and an empty folder as arguments, and leaves the binary in the folder. */
   readonly script: string
+  /** How long it may take until the first bytes are there. */
+  readonly firstBytesMs?: number
 }
 
 /**
@@ -51,7 +53,7 @@ export const temporalDownload: Download = {
 }
 
 /** Where nothing has come by then, the vendor is out of reach from here (a firewall drops, it does not refuse). */
-const firstBytesMs = 10_000
+const defaultFirstBytesMs = 10_000
 const stalledMs = 60_000
 const overallMs = 20 * 60_000
 /** Lock files and empty archives are no sign of life. */
@@ -69,6 +71,7 @@ export async function runDownload(
   progress: (words: string) => void,
   signal?: AbortSignal,
 ): Promise<string> {
+  const { firstBytesMs = defaultFirstBytesMs } = download
   const packagePath = require.resolve(download.packageName)
   const child = spawn(process.execPath, ['-e', download.script, packagePath, download.version, folder], {
     stdio: ['ignore', 'ignore', 'pipe'],

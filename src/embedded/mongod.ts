@@ -1,7 +1,7 @@
 /** A real `mongod` as a replica set of one node, on a folder that it may find again at every start. */
 import { mkdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MongoClient, MongoServerError } from 'mongodb'
+import { MongoClient, MongoNetworkError, MongoServerError, type Db } from 'mongodb'
 import { z } from 'zod'
 import { childEnvironment } from '../config.js'
 import { AnnalsError } from '../errors.js'
@@ -92,9 +92,11 @@ function explainExit(exit: Parameters<typeof describeExit>[0], options: MongodOp
   }
 }
 
-const memberSchema = z.looseObject({ host: z.string() })
 const configSchema = z.object({
-  config: z.looseObject({ version: z.int(), members: z.array(memberSchema).length(1) }),
+  config: z.looseObject({
+    version: z.int(),
+    members: z.array(z.looseObject({ host: z.string() })).length(1),
+  }),
 })
 
 async function becomePrimary(port: number, signal: AbortSignal): Promise<void> {
@@ -108,22 +110,7 @@ async function becomePrimary(port: number, signal: AbortSignal): Promise<void> {
   try {
     await client.connect()
     const admin = client.db('admin')
-    const host = `${loopback}:${port}`
-    const config = await admin.command({ replSetGetConfig: 1 }).catch(undefinedWhenNotInitialized)
-    if (config === undefined) {
-      await admin.command({ replSetInitiate: { _id: replicaSet, members: [{ _id: 0, host }] } })
-    } else {
-      // On another port than last time the node does not find itself in its own set; tell it where it is now.
-      const known = configSchema.parse(config).config
-      if (known.members[0]?.host !== host) {
-        const members = known.members.map((member) => ({ ...member, host }))
-        await admin.command({
-          replSetReconfig: { ...known, version: known.version + 1, members },
-          force: true,
-        })
-      }
-    }
-    while ((await admin.command({ hello: 1 }))['isWritablePrimary'] !== true) {
+    while (!(await stepTowardsPrimary(admin, `${loopback}:${port}`))) {
       await sleep(25, undefined, { signal })
     }
   } finally {
@@ -132,7 +119,47 @@ async function becomePrimary(port: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-function undefinedWhenNotInitialized(error: unknown): undefined {
-  if (error instanceof MongoServerError && error.codeName === 'NotYetInitialized') return undefined
-  throw error
+/**
+ * Looks at the node's state and does the one thing that it asks for, if any. Where the old port now belongs to a
+ * program that accepts connections and says nothing, the server looks for itself there for 30 s first.
+ * @returns whether it takes writes now
+ */
+async function stepTowardsPrimary(admin: Db, host: string): Promise<boolean> {
+  try {
+    const state = await replicaState(admin)
+    if (state === 'NotYetInitialized') await initiate(admin, host)
+    if (state === 'InvalidReplicaSetConfig') await moveTo(admin, host)
+    return state === 'member' && (await admin.command({ hello: 1 }))['isWritablePrimary'] === true
+  } catch (error) {
+    // A change of state may close connections; the driver opens another for the next look.
+    if (error instanceof MongoNetworkError) return false
+    throw error
+  }
+}
+
+async function replicaState(admin: Db): Promise<'member' | 'NotYetInitialized' | 'InvalidReplicaSetConfig'> {
+  try {
+    await admin.command({ replSetGetStatus: 1 })
+    return 'member'
+  } catch (error) {
+    const state = error instanceof MongoServerError ? error.codeName : undefined
+    if (state === 'NotYetInitialized' || state === 'InvalidReplicaSetConfig') return state
+    throw error
+  }
+}
+
+/** New, or an old one that has not read its configuration yet: then the server refuses, and the next look tells. */
+async function initiate(admin: Db, host: string): Promise<void> {
+  try {
+    await admin.command({ replSetInitiate: { _id: replicaSet, members: [{ _id: 0, host }] } })
+  } catch (error) {
+    if (!(error instanceof MongoServerError && error.codeName === 'AlreadyInitialized')) throw error
+  }
+}
+
+/** On another port than last time the node does not find itself in its own set (state REMOVED): say where it is now. */
+async function moveTo(admin: Db, host: string): Promise<void> {
+  const { config } = configSchema.parse(await admin.command({ replSetGetConfig: 1 }))
+  const members = config.members.map((member) => ({ ...member, host }))
+  await admin.command({ replSetReconfig: { ...config, version: config.version + 1, members }, force: true })
 }

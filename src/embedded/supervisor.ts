@@ -7,7 +7,7 @@ import { describeExit, type ServerProcess } from './server-process.js'
 const quickMs = 10_000
 /** So many quick deaths in a row, and there is no point in another start. */
 const maxQuickDeaths = 5
-const firstDelayMs = 500
+const defaultFirstDelayMs = 500
 const maxDelayMs = 10_000
 
 export interface SupervisedOptions<Running extends ServerProcess> {
@@ -16,6 +16,8 @@ export interface SupervisedOptions<Running extends ServerProcess> {
   readonly progress: (line: string) => void
   /** Called once, after which nothing is started any more. The error says why and ends with the log's tail. */
   readonly onGiveUp: (error: AnnalsError) => void
+  /** The pause before the second start; it doubles with each quick death. */
+  readonly firstDelayMs?: number
 }
 
 export class Supervised<Running extends ServerProcess> {
@@ -52,7 +54,7 @@ export class Supervised<Running extends ServerProcess> {
   }
 
   async #watch(first: Running): Promise<void> {
-    const { name, progress, onGiveUp } = this.#options
+    const { name, progress, onGiveUp, firstDelayMs = defaultFirstDelayMs } = this.#options
     let running = first
     let startedAt = performance.now()
     let quickDeaths = 0

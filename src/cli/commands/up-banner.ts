@@ -45,8 +45,14 @@ export function reportAsText(report: UpReport, now: Date): string {
 }
 
 function keyLines(firstKey: string | undefined): string[] {
-  if (firstKey === undefined)
-    return ['The first key was shown at the first start; export it as ANNALS_KEY.', '']
+  if (firstKey === undefined) {
+    return [
+      'The first key was shown at the first start; export it as ANNALS_KEY. Is it lost? Make another:',
+      '',
+      '  npx annals keys create --role owner --name administrator --personal',
+      '',
+    ]
+  }
   return [
     'The first administrator key, shown this once (only its hash is stored), so keep it now:',
     '',
