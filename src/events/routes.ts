@@ -1,8 +1,8 @@
 /** The HTTP routes of events: single and batch intake, lists and details. */
 import { setImmediate } from 'node:timers/promises'
 import { Router, type Request, type Response } from 'express'
-import { boundTo, type Caller } from '../access/contract.js'
-import { AnnalsError, notFound } from '../errors.js'
+import type { Caller } from '../access/contract.js'
+import { AnnalsError } from '../errors.js'
 import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
@@ -10,20 +10,14 @@ import { idempotencyKeyOf } from '../http/list.js'
 import { annalsErrorOf, problemDocument } from '../http/problem.js'
 import { requestIdOf } from '../http/request-context.js'
 import { invalidField } from '../http/validate.js'
+import { accepted, base64, createAccept } from './accept.js'
 import type { RecordedEvent } from './contract.js'
-import type { Intake, Submission } from './intake.js'
+import type { Intake } from './intake.js'
 import { limits } from './limits.js'
 import { type EventListInput, parseListQuery, parseSearchBody, positionSchema } from './list-input.js'
 import type { EventOrganizations } from './organizations.js'
 import type { EventReader } from './reading.js'
-import {
-  eventItemSchema,
-  eventSchema,
-  parseBatch,
-  parseEvent,
-  type ParsedEvent,
-  type ParseResult,
-} from './schema.js'
+import { eventItemSchema, eventSchema, parseBatch, parseEvent, type ParseResult } from './schema.js'
 
 export interface EventRoutesDependencies {
   readonly organizations: EventOrganizations
@@ -38,18 +32,7 @@ const batchSlice = 100
 export function eventRoutes({ organizations, intake, reader, cursors }: EventRoutesDependencies): Router {
   const router = Router({ caseSensitive: true })
 
-  async function accept(
-    caller: Caller,
-    parsed: ParsedEvent,
-    idempotencyKey: string | undefined,
-  ): Promise<RecordedEvent> {
-    const { event, clientId, size } = parsed
-    if (!boundTo(caller, event.organizationId)) throw notFound()
-    const organization =
-      organizations.known(event.organizationId) ?? (await organizations.ensure(event.organizationId, caller))
-    const submission: Submission = { event, clientId, idempotencyKey, size }
-    return intake.submit(submission, organization)
-  }
+  const accept = createAccept({ organizations, intake })
 
   router.post('/v1/events', jsonBody(limits.maxEventBytes), async (request, response) => {
     const caller = authorize(response, 'events.write')
@@ -151,18 +134,6 @@ export function eventRoutes({ organizations, intake, reader, cursors }: EventRou
 }
 
 const organizationOf = (request: Request) => String(request.params['org'])
-const base64 = (bytes: Uint8Array) =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
-
-/** The parsed event, or the failure it deserves. */
-function accepted(result: ParseResult): ParsedEvent {
-  if (result.ok) return result.parsed
-  const detail =
-    result.code === 'too_large'
-      ? 'The event is over the limit.'
-      : 'The event does not fit its schema; see errors.'
-  throw new AnnalsError(result.code, detail, { errors: result.errors })
-}
 
 /** Ids, an ISO time and base64 need no escaping. */
 const answerJson = ({ id, organizationId, receivedAt, leafHash }: RecordedEvent) =>
