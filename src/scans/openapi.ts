@@ -1,6 +1,6 @@
 /** The scans part of `/openapi.json`, in zod-openapi's form. */
-import type { ZodOpenApiPathsObject } from 'zod-openapi'
 import { z } from 'zod'
+import { problemResponses, type ApiPaths } from '../http/openapi.js'
 import {
   finishSchema,
   listScansSchema,
@@ -14,10 +14,6 @@ import {
 } from './schema.js'
 
 const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-const problem = (description: string) => ({
-  description,
-  content: { 'application/problem+json': { schema: z.object({ code: z.string() }).loose() } },
-})
 const idempotencyKey = z.object({
   'Idempotency-Key': z
     .string()
@@ -36,13 +32,12 @@ const ending = (summary: string, schema: z.ZodType) => ({
     requestBody: { required: true, content: json(schema) },
     responses: {
       '202': { description: 'Stored; `annals.scan.finished` follows.', content: json(scanViewSchema) },
-      '404': problem('There is no such scan.'),
-      '409': problem('`already_finished`: it has ended in another way.'),
+      ...problemResponses('invalid', 'not_found', 'already_finished'),
     },
   },
 })
 
-export const scanPaths: ZodOpenApiPathsObject = {
+export const scanPaths: ApiPaths = {
   '/v1/organizations/{org}/scans': {
     post: {
       tags: ['scans'],
@@ -53,15 +48,17 @@ export const scanPaths: ZodOpenApiPathsObject = {
       responses: {
         '201': { description: 'Started.', content: json(scanViewSchema) },
         '200': { description: 'A repeat under the same key.', content: json(scanViewSchema) },
-        '409': problem('`idempotency_conflict`: the key was used with another body.'),
-        '503': problem('`temporal_unavailable`: nothing was stored.'),
+        ...problemResponses('invalid', 'not_found', 'idempotency_conflict', 'temporal_unavailable'),
       },
     },
     get: {
       tags: ['scans'],
       summary: 'List scans, newest first',
       requestParams: { path: organizationPath, query: listScansSchema },
-      responses: { '200': { description: 'One page.', content: json(scanListSchema) } },
+      responses: {
+        '200': { description: 'One page.', content: json(scanListSchema) },
+        ...problemResponses('invalid', 'not_found', 'cursor_invalid'),
+      },
     },
   },
   '/v1/organizations/{org}/scans/{id}': {
@@ -71,7 +68,7 @@ export const scanPaths: ZodOpenApiPathsObject = {
       requestParams: { path: scanPathSchema },
       responses: {
         '200': { description: 'The scan.', content: json(scanDetailSchema) },
-        '404': problem('There is no such scan.'),
+        ...problemResponses('not_found'),
       },
     },
   },
@@ -83,8 +80,7 @@ export const scanPaths: ZodOpenApiPathsObject = {
       requestBody: { required: true, content: json(progressSchema) },
       responses: {
         '202': { description: 'Stored.', content: json(scanViewSchema) },
-        '404': problem('There is no such scan.'),
-        '409': problem('`already_finished`: it has ended.'),
+        ...problemResponses('invalid', 'not_found', 'already_finished'),
       },
     },
   },

@@ -11,7 +11,7 @@ import { canonicalJson } from '../events/canonical-json.js'
 import type { JsonObject, JsonValue } from '../events/contract.js'
 import { newId } from '../ids.js'
 import type { Logger } from '../logging.js'
-import type { TemporalConnection } from '../temporal/client.js'
+import { isTemporalUnavailable, type TemporalConnection } from '../temporal/client.js'
 import {
   deadlineAttribute,
   kindAttribute,
@@ -127,7 +127,10 @@ export function createScanService(deps: ScanServiceDependencies) {
         return contract.parseScanReference(memo?.['scan']) ?? scan
       })
     } catch (error) {
-      logger.warn('scans.start_refused', { organizationId: scan.organizationId, error })
+      const fields = { organizationId: scan.organizationId, error }
+      // The rest is ours to mend, such as a namespace without its search attributes: `annals setup`.
+      if (isTemporalUnavailable(error)) logger.warn('scans.temporal_away', fields)
+      else logger.error('scans.start_refused', fields)
       throw new AnnalsError('temporal_unavailable', 'The scan was not started: Temporal cannot be reached.', {
         retryAfterSeconds,
         cause: error,

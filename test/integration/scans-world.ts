@@ -32,6 +32,8 @@ export interface ScanWorld extends World {
   readonly store: ScanStore
   readonly recorder: ScanRecorder
   readonly scans: ScanService
+  /** What the workers and the services of this world logged. */
+  workerLogs(): string
   /** Starts workers in this process; `stop` ends them gracefully. */
   work(): Promise<RunningWorkers>
   /** A service of its own, with other waiting times. */
@@ -64,7 +66,8 @@ export async function openScanWorld(environment: Record<string, string> = {}): P
   if (provisioned.status >= 300) throw new Error(`no organization was made: ${provisioned.text}`)
 
   const { core } = world.api
-  const logger = createLogger('silent')
+  const lines: string[] = []
+  const logger = createLogger('debug', { write: (line) => void lines.push(line) })
   const temporal = await connectTemporal(temporalOptions(world.config))
   const store = createScanStore(core.db)
   const recorder = createScanRecorder({ store, events: core.systemEvents, mongo: core.client })
@@ -94,6 +97,7 @@ export async function openScanWorld(environment: Record<string, string> = {}): P
     store,
     recorder,
     scans: serviceWith({}),
+    workerLogs: () => lines.join(''),
     async work() {
       const running = await startWorkers({
         config: world.config,
