@@ -49,19 +49,24 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     await connection.close()
     await temporal.close()
   }
+  const workers: Worker[] = []
+  let http: WorkerHttp | undefined
   try {
     const buildId = await workflowBuildId()
-    const workers = await createWorkers(options, temporal, connection, buildId)
-    const http = await serveWorkerHttp({
+    // Before the workers: one that was made and never ran cannot be taken back when the port is busy.
+    http = await serveWorkerHttp({
       host: config.http.host,
       port: config.workerHttpPort,
       metricsToken: config.metricsToken,
       states: () => new Map(workers.map((worker) => [worker.options.taskQueue, worker.getState()])),
       coreMetricsUrl: metricsUrl,
     })
+    workers.push(...(await createWorkers(options, temporal, connection, buildId)))
     return await run(options, workers, http, temporal, buildId, closeConnections)
   } catch (error) {
-    await closeConnections()
+    await http?.close()
+    // What failed first is what the operator must read.
+    await closeConnections().catch(() => undefined)
     throw error
   }
 }

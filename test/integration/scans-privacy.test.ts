@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest'
 import { openPayload } from '../../src/temporal/codec.js'
 import { finishSignal, progressSignal } from '../../src/scans/contract.js'
-import { body, openScanWorld, request, type ScanWorld } from './scans-world.js'
+import { body, eventually, openScanWorld, request, type ScanWorld } from './scans-world.js'
 
 let world: ScanWorld
 const secrets = {
@@ -47,7 +47,11 @@ test('neither raw nor decoded histories, visibility or logs hold anything free-f
   for await (const info of world.temporal.client.workflow.list()) decoded.push(JSON.stringify(info))
 
   expect(decoded.join('\n')).toContain('private-engine')
-  expect(world.workerLogs()).toContain('workflow.completed')
+  // The core hands its lines on with a delay.
+  await eventually(
+    () => Promise.resolve(world.workerLogs()),
+    (logs) => logs.includes('workflow.completed'),
+  )
   for (const secret of Object.values(secrets)) {
     expect(decoded.join('\n')).not.toContain(secret)
     expect(world.logs() + world.workerLogs()).not.toContain(secret)
