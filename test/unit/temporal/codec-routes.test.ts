@@ -27,7 +27,10 @@ const app = express().use(
       ),
   }),
   (error: unknown, _request: Request, response: Response, next: NextFunction) => {
-    if (!(error instanceof AnnalsError)) { next(error); return; }
+    if (!(error instanceof AnnalsError)) {
+      next(error)
+      return
+    }
     response.status(error.code === 'not_found' ? 404 : 403).end()
   },
 )
