@@ -79,7 +79,14 @@ module.exports = {
     ),
     entry(
       'services-know-no-http',
-      { path: '^src/', pathNot: ['^src/(http|cli)/', 'routes\\.ts$'] },
+      {
+        path: '^src/',
+        pathNot: [
+          '^src/(http|cli)/',
+          '^src/(api|composition)\\.ts$',
+          '(routes|openapi|schema|list-input)\\.ts$',
+        ],
+      },
       { path: '^src/http/' },
       'Routes call services; services never see a request.',
     ),

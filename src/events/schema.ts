@@ -5,11 +5,12 @@
  * with dots, slashes or `$` are all taken as they are.
  */
 import { z } from 'zod'
-import { AnnalsError, type FieldError, type FieldErrorCode } from '../errors.js'
+import { AnnalsError, type FieldError } from '../errors.js'
+import { fieldErrorsOf } from '../http/validate.js'
 import { idPattern } from '../ids.js'
 import { organizationIdPattern, systemOrganizationId } from '../organizations/contract.js'
 import { clientCategories, outcomes, type EventInput, type JsonObject } from './contract.js'
-import { checkJson, maxReportedErrors } from './json-check.js'
+import { checkJson } from './json-check.js'
 import { limits } from './limits.js'
 import { parseTime } from './time.js'
 
@@ -17,7 +18,10 @@ export const actionPattern = /^[A-Za-z0-9_.:-]{1,128}$/
 export const typePattern = /^[A-Za-z0-9_.:/ -]{1,64}$/
 
 const metadata = z
-  .custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value))
+  .custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), {
+    message: 'must be an object',
+    params: { code: 'wrong_type' },
+  })
   .meta({
     type: 'object',
     additionalProperties: true,
@@ -96,7 +100,7 @@ export function parseBatch(body: unknown): unknown[] {
   const shape = batchShape.safeParse(body)
   if (shape.success) return shape.data.events
   const detail = 'The body must be {"events": […]}; see errors.'
-  throw new AnnalsError('invalid', detail, { errors: fieldErrors(shape.error, body) })
+  throw new AnnalsError('invalid', detail, { errors: fieldErrorsOf(shape.error, body) })
 }
 
 /** A checked event with what makes its write idempotent. */
@@ -130,7 +134,7 @@ export function parseEvent(
     return { ok: false, code: 'too_large', errors: [{ path: '', code: 'too_large', message }] }
   }
   const shape = schema.safeParse(value)
-  if (!shape.success) return { ok: false, code: 'invalid', errors: fieldErrors(shape.error, value) }
+  if (!shape.success) return { ok: false, code: 'invalid', errors: shapeErrors(shape.error, value) }
   const sent: z.infer<typeof eventItemSchema> = shape.data
   const errors: FieldError[] = []
   const occurredAt = checkTime(sent.occurredAt, now, errors)
@@ -202,79 +206,13 @@ function metadataOf(sent: z.infer<typeof eventSchema>): [string, JsonObject][] {
   return found
 }
 
-/** Zod's issues as field errors: stable codes, paths as clients write them, and never a value. */
-export function fieldErrors(error: z.ZodError, value: unknown): FieldError[] {
-  const errors: FieldError[] = []
-  for (const issue of error.issues) {
-    const path = pathText(issue.path)
-    if (issue.code === 'unrecognized_keys') {
-      for (const key of issue.keys) {
-        errors.push({
-          path: path === '' ? key : `${path}.${key}`,
-          code: 'unknown_field',
-          message: 'no such field',
-        })
-      }
-      continue
-    }
-    errors.push({ path, ...explain(issue, valueAt(value, issue.path)) })
-  }
-  return errors.slice(0, maxReportedErrors)
-}
-
-function explain(issue: z.core.$ZodIssue, value: unknown): { code: FieldErrorCode; message: string } {
-  if (value === undefined) return { code: 'missing', message: 'is required' }
-  switch (issue.code) {
-    case 'too_big':
-      if (issue.origin === 'array') return { code: 'too_many', message: `at most ${String(issue.maximum)}` }
-      if (issue.origin === 'string')
-        return { code: 'too_long', message: `at most ${String(issue.maximum)} characters` }
-      return { code: 'too_large', message: `at most ${String(issue.maximum)}` }
-    case 'too_small':
-      if (issue.origin === 'array') return { code: 'too_few', message: `at least ${String(issue.minimum)}` }
-      if (issue.origin === 'string')
-        return { code: 'too_short', message: `at least ${String(issue.minimum)} characters` }
-      return { code: 'too_small', message: `at least ${String(issue.minimum)}` }
-    case 'invalid_format': {
-      const isId = ['id', 'organizationId'].includes(String(issue.path.at(-1)))
-      return { code: isId ? 'malformed_id' : 'malformed_value', message: formatHint(issue) }
-    }
-    case 'invalid_value':
-      if (issue.path.at(-1) === 'category' && value === 'system') {
-        return { code: 'reserved_category', message: "the category system is Annals' own" }
-      }
-      if (typeof value !== 'string') return { code: 'wrong_type', message: 'must be a string' }
-      return { code: 'not_allowed', message: `must be one of ${issue.values.map(String).join(', ')}` }
-    case 'invalid_type':
-      return {
-        code: 'wrong_type',
-        message: `must be ${issue.expected === 'int' ? 'a whole number' : `of type ${issue.expected}`}`,
-      }
-    case 'custom':
-      return { code: 'wrong_type', message: 'must be an object' }
-    default:
-      return { code: 'malformed_value', message: 'is not valid' }
-  }
-}
-
-function formatHint(issue: z.core.$ZodIssueInvalidStringFormat): string {
-  return issue.pattern === undefined ? 'has the wrong form' : `must match ${issue.pattern}`
-}
-
-function pathText(path: readonly PropertyKey[]): string {
-  let text = ''
-  for (const part of path) {
-    if (typeof part === 'number') text += `[${String(part)}]`
-    else text += text === '' ? String(part) : `.${String(part)}`
-  }
-  return text
-}
-
-function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  let at: unknown = value
-  for (const part of path) {
-    if (typeof at !== 'object' || at === null) return undefined
-    at = (at as Record<PropertyKey, unknown>)[part]
-  }
-  return at
+/** A category of Annals' own gets a code of its own. */
+function shapeErrors(error: z.ZodError, value: unknown): FieldError[] {
+  const reserved =
+    typeof value === 'object' && value !== null && 'category' in value && value.category === 'system'
+  return fieldErrorsOf(error, value).map((one) =>
+    reserved && one.path === 'category'
+      ? { ...one, code: 'reserved_category', message: "the category system is Annals' own" }
+      : one,
+  )
 }

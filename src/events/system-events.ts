@@ -29,7 +29,8 @@ export function createSystemEventWriter({
       const { organizationId, onceKey } = event
       const target = await organization(organizationId)
       const clientId = onceKey === undefined ? undefined : systemEventId(target, onceKey)
-      return intake.submit({ event: inputOf(event), clientId, size: estimatedBytes }, target)
+      const submission = { event: inputOf(event), clientId, size: estimatedBytes, firstStands: true }
+      return intake.submit(submission, target)
     },
     async writeInTransaction(event, session): Promise<RecordedEvent> {
       const target = await organization(event.organizationId, session)

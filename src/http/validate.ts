@@ -11,8 +11,12 @@ const maxErrors = 50
 export function parseInput<T>(schema: z.ZodType<T>, input: unknown): T {
   const parsed = schema.safeParse(input)
   if (parsed.success) return parsed.data
-  throw invalid(parsed.error.issues.flatMap((issue) => fieldErrorsOf(issue, input)))
+  throw invalid(fieldErrorsOf(parsed.error, input))
 }
+
+/** What is wrong with `input`, place by place. */
+export const fieldErrorsOf = (error: z.ZodError, input: unknown): FieldError[] =>
+  error.issues.flatMap((issue) => errorsOfIssue(issue, input)).slice(0, maxErrors)
 
 /** The 422 for these places. */
 export const invalid = (errors: readonly FieldError[]): AnnalsError =>
@@ -47,7 +51,7 @@ function valueAt(input: unknown, steps: readonly Step[]): unknown {
   return value
 }
 
-function fieldErrorsOf(issue: Issue, input: unknown): FieldError[] {
+function errorsOfIssue(issue: Issue, input: unknown): FieldError[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({
       path: formatPath([...issue.path, key]),
@@ -82,6 +86,7 @@ function describe(issue: Issue, absent: boolean): [FieldErrorCode, string] {
     case 'custom':
       return [customCode(issue.params?.['code']), issue.message]
     case 'invalid_format':
+      return [isIdPath(issue.path) ? 'malformed_id' : 'malformed_value', formatHint(issue)]
     case 'not_multiple_of':
     case 'invalid_key':
     case 'invalid_element':
@@ -89,6 +94,11 @@ function describe(issue: Issue, absent: boolean): [FieldErrorCode, string] {
       return ['malformed_value', 'does not have the form that this field takes']
   }
 }
+
+const isIdPath = (steps: readonly Step[]) => /^(id|[a-z]+Id)$/.test(String(steps.at(-1)))
+
+const formatHint = ({ pattern }: z.core.$ZodIssueInvalidStringFormat): string =>
+  pattern === undefined ? 'does not have the form that this field takes' : `must match ${pattern}`
 
 const tooBig = ({ origin, maximum }: z.core.$ZodIssueTooBig): [FieldErrorCode, string] => {
   if (origin === 'string') return ['too_long', `has more than ${String(maximum)} characters`]

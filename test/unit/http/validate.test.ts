@@ -41,7 +41,7 @@ describe('what does not fit a schema', () => {
     [{ ...good, count: 10 }, { count: 'too_large' }],
     [{ ...good, count: 0 }, { count: 'too_small' }],
     [{ ...good, count: 1.5 }, { count: 'wrong_type' }],
-    [{ ...good, list: [{ id: 'x' }, { id: 'jane' }] }, { 'list[1].id': 'malformed_value' }],
+    [{ ...good, list: [{ id: 'x' }, { id: 'jane' }] }, { 'list[1].id': 'malformed_id' }],
     [{ ...good, list: [{}, {}, {}] }, { list: 'too_many' }],
     [{ ...good, either: 7 }, { either: 'wrong_type' }],
     ['text', { '': 'wrong_type' }],
