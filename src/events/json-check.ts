@@ -24,15 +24,12 @@ interface Walk {
   size: number
 }
 
-/** Checks a value that came out of `JSON.parse`. Free-form metadata may nest `limits.maxDepth` deep. */
+/** Checks a value that came out of `JSON.parse`; it nests at most `limits.maxDepth` deep, itself counted. */
 export function checkJson(value: unknown): JsonCheck {
   const walk: Walk = { errors: [], values: 0, size: 0 }
   visit(value, '', 0, walk)
   return { errors: walk.errors, size: walk.size }
 }
-
-// `metadata` of a party lies two levels below the event, and its own top is one more.
-const maxWalkDepth = limits.maxDepth + 4
 
 function report(walk: Walk, path: string, code: FieldErrorCode, message: string): void {
   if (walk.errors.length < maxReportedErrors) walk.errors.push({ path, code, message })
@@ -56,7 +53,7 @@ function visit(value: unknown, path: string, depth: number, walk: Walk): void {
   } else if (typeof value === 'number') {
     checkNumber(value, path, walk)
   } else if (typeof value === 'object' && value !== null) {
-    if (depth > maxWalkDepth) {
+    if (depth >= limits.maxDepth) {
       report(walk, path, 'too_deep', `nested at most ${String(limits.maxDepth)} deep`)
       return
     }

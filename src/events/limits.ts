@@ -14,7 +14,7 @@ export const limits = {
   maxMetadataKeys: 200,
   /** Values (members and elements, at any depth) in one event. */
   maxValues: 10_000,
-  /** Nesting of a `metadata` value: objects and arrays inside each other. */
+  /** Nesting of an event: objects and arrays inside each other, the event itself counted. */
   maxDepth: 32,
   /** Characters (UTF-16 units) of a metadata key. */
   maxKeyLength: 256,
