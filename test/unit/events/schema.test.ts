@@ -72,7 +72,7 @@ describe('bad input is refused with a code and a path', () => {
     ],
     ['an over-long value', withMembers({ metadata: { a: 'v'.repeat(65_537) } }), 'metadata.a too_long'],
     ['an over-long key', withMembers({ metadata: { ['k'.repeat(257)]: 1 } }), 'metadata too_long'],
-    ['a too deep value', withMembers({ metadata: { a: nested(32) } }), `metadata${'.a'.repeat(36)} too_deep`],
+    ['a too deep value', withMembers({ metadata: { a: nested(32) } }), `metadata${'.a'.repeat(31)} too_deep`],
     [
       'too many keys',
       withMembers({
