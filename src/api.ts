@@ -6,6 +6,7 @@ import type { Config } from './config.js'
 import { idForKey } from './events/intake.js'
 import { eventPaths } from './events/openapi.js'
 import { eventRoutes } from './events/routes.js'
+import { eventStreamRoutes } from './events/stream-routes.js'
 import { createApp } from './http/app.js'
 import { requirePermission } from './http/authentication.js'
 import { createHealth, type Health } from './http/health.js'
@@ -55,6 +56,12 @@ export async function openApi(
     authenticator: core.authenticator,
     routers: {
       events: eventRoutes({ ...core, organizations: core.eventOrganizations }),
+      eventStream: eventStreamRoutes({
+        organizations: core.eventOrganizations,
+        intake: core.intake,
+        logger,
+        onDraining: (callback) => health.onDraining(callback),
+      }),
       organizations: organizationRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),

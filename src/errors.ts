@@ -22,6 +22,8 @@ export const errorCodes = [
   'key_exists',
   'wrong_state',
   'cursor_invalid',
+  'too_many_failures',
+  'stream_stalled',
   'rate_limited',
   'overloaded',
   'unavailable',

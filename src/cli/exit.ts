@@ -23,6 +23,8 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   already_finished: exitCodes.refused,
   key_exists: exitCodes.refused,
   wrong_state: exitCodes.refused,
+  too_many_failures: exitCodes.failed,
+  stream_stalled: exitCodes.unreachable,
   rate_limited: exitCodes.unreachable,
   overloaded: exitCodes.unreachable,
   unavailable: exitCodes.unreachable,

@@ -4,7 +4,8 @@ import { problemResponses, type ApiPaths } from '../http/openapi.js'
 import { organizationIdSchema } from '../organizations/settings.js'
 import { listQuerySchema, searchBodySchema } from './list-input.js'
 import { limits } from './limits.js'
-import { batchSchema, eventSchema } from './schema.js'
+import { batchSchema, eventItemSchema, eventSchema } from './schema.js'
+import { streamQuerySchema } from './stream-query.js'
 
 const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
 const idempotencyKey = z.object({
@@ -38,6 +39,25 @@ const batchResultSchema = z
     ),
   })
   .meta({ id: 'BatchResults' })
+
+const counts = { accepted: z.int(), replayed: z.int(), rejected: z.int() }
+const problem = z.object({}).meta({ description: 'A problem document.' })
+const retryAfterSeconds = z.number().optional()
+const streamLineSchema = z
+  .union([
+    z.object({
+      line: z.int(),
+      status: z.int(),
+      id: z.string(),
+      leafHash: z.string(),
+      replayed: z.boolean().optional(),
+    }),
+    z.object({ line: z.int(), status: z.int(), problem, retryAfterSeconds }),
+    z.object({ through: z.int(), ...counts }),
+    z.object({ done: z.literal(true), ...counts }),
+    z.object({ done: z.literal(false), ...counts, line: z.int(), problem, retryAfterSeconds }),
+  ])
+  .meta({ id: 'StreamLine', description: 'A stored event, a failure, progress, or the last line.' })
 
 const partyViewSchema = z
   .object({
@@ -121,6 +141,23 @@ export const eventPaths: ApiPaths = {
           'invalid',
           'overloaded',
         ),
+      },
+    },
+  },
+  '/v1/events/stream': {
+    post: {
+      tags: ['events'],
+      summary: 'Stream events as NDJSON',
+      description:
+        'One event a line, as many as wanted; the answer is NDJSON too, while the request goes on. The last line says how it went, and where to go on where the stream was stopped (1,000 failures stop it).',
+      requestParams: { query: streamQuerySchema },
+      requestBody: { required: true, content: { 'application/x-ndjson': { schema: eventItemSchema } } },
+      responses: {
+        '200': {
+          description: 'Lines of the answer, in the order of the events.',
+          content: { 'application/x-ndjson': { schema: streamLineSchema } },
+        },
+        ...problemResponses('forbidden', 'unsupported_media_type', 'invalid', 'overloaded'),
       },
     },
   },

@@ -27,6 +27,7 @@ export interface AppDependencies {
    */
   readonly routers: {
     readonly events?: Router
+    readonly eventStream?: Router
     readonly organizations?: Router
     readonly keys?: Router
     readonly scans?: Router
@@ -52,7 +53,14 @@ export function createApp(dependencies: AppDependencies): Express {
 
   app.use(requestContext(logger, metrics.http))
   app.use('/v1', authentication(dependencies.authenticator))
-  for (const router of [routers.events, routers.organizations, routers.keys, routers.scans, routers.codec]) {
+  for (const router of [
+    routers.events,
+    routers.eventStream,
+    routers.organizations,
+    routers.keys,
+    routers.scans,
+    routers.codec,
+  ]) {
     if (router !== undefined) app.use(router)
   }
   app.use(healthRouter(dependencies.health))

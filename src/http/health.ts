@@ -12,6 +12,8 @@ export interface Probe {
 export interface Health {
   /** From now on `/readyz` answers 503, so that a load balancer sends nothing more. */
   startDraining(): void
+  /** Calls back when draining starts: for requests that would otherwise go on for as long as their client likes. */
+  onDraining(callback: () => void): void
   readiness(): Promise<Readiness>
 }
 
@@ -28,6 +30,7 @@ const freshMs = 500
 /** @param probes by the name that `/readyz` shows, such as `mongodb` */
 export function createHealth(probes: Readonly<Record<string, Probe>>): Health {
   let draining = false
+  const callbacks: (() => void)[] = []
   let latest: { readonly at: number; readonly checks: Promise<Record<string, 'up' | 'down'>> } | undefined
 
   const runChecks = async (): Promise<Record<string, 'up' | 'down'>> => {
@@ -38,7 +41,9 @@ export function createHealth(probes: Readonly<Record<string, Probe>>): Health {
   return {
     startDraining() {
       draining = true
+      for (const callback of callbacks.splice(0)) callback()
     },
+    onDraining: (callback) => void callbacks.push(callback),
     async readiness() {
       const now = performance.now()
       if (latest === undefined || now - latest.at > freshMs) latest = { at: now, checks: runChecks() }

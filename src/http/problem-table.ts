@@ -79,6 +79,17 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The request does not fit its schema',
     meaning: 'The member `errors` names each place, what is wrong there, and a code of its own.',
   },
+  too_many_failures: {
+    status: 422,
+    title: 'Too many lines of the stream failed',
+    meaning: 'The stream was stopped. Lines up to `line` are answered; the rest was not read.',
+  },
+  stream_stalled: {
+    status: 408,
+    title: 'The stream stood still for too long',
+    meaning:
+      'No line was sent, or no answer was read. Lines up to `line` are answered; the rest was not read.',
+  },
   rate_limited: {
     status: 429,
     title: 'Too many requests',

@@ -1,6 +1,7 @@
 /** The HTTP server: started on a port, and stopped without breaking off what it has accepted. */
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { limitBodies } from './streaming.js'
 
 export interface ServerOptions {
   readonly host: string
@@ -34,7 +35,6 @@ const maxConnections = 10_000
 // Longer than the idle time of the usual load balancers (60 s), so that they close first and never meet a closed one.
 const keepAliveTimeoutMs = 65_000
 const headersTimeoutMs = 15_000
-const requestTimeoutMs = 300_000
 
 /** @throws PortBusyError */
 export async function startServer(app: RequestListener, options: ServerOptions): Promise<RunningServer> {
@@ -43,11 +43,13 @@ export async function startServer(app: RequestListener, options: ServerOptions):
     {
       keepAliveTimeout: keepAliveTimeoutMs,
       headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      // A stream may take hours; every other body is bounded by `limitBodies`.
+      requestTimeout: 0,
     },
     app,
   )
   server.maxConnections = maxConnections
+  limitBodies(server)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) =>
       reject(error.code === 'EADDRINUSE' ? new PortBusyError(host, port) : error),
