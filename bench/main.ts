@@ -5,6 +5,7 @@
  *     node dist/bench/main.js [--seconds N] [--rounds N] [--connections N]
  */
 import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,6 +40,8 @@ const say = (line: string) => process.stdout.write(`${line}\n`)
 
 interface Server {
   readonly port: number
+  /** Microseconds of CPU used so far. */
+  cpu(): Promise<number>
   stop(): void
 }
 
@@ -51,7 +54,13 @@ async function startBenchServer(kind: string, environment: Record<string, string
     child.once('message', (message: { port: number }) => resolve(message.port))
     child.once('exit', () => reject(new Error(`the ${kind} server did not start`)))
   })
-  return { port, stop: () => child.kill('SIGKILL') }
+  const cpu = async () => {
+    const answer = once(child, 'message') as Promise<[{ cpu: NodeJS.CpuUsage }]>
+    child.send('cpu')
+    const [{ cpu: used }] = await answer
+    return used.user + used.system
+  }
+  return { port, cpu, stop: () => child.kill('SIGKILL') }
 }
 
 /** The middle one of several runs, by requests a second. */
@@ -77,6 +86,7 @@ async function benchSingle(environment: Record<string, string>, key: string): Pr
     requestBytes('POST', '/v1/events', headers, JSON.stringify(event)),
   )
   const kinds = ['echo', 'naive', 'annals'] as const
+  const cpuPerRequest = new Map<string, number>()
   const results = new Map<string, LoadResult[]>(kinds.map((kind) => [kind, []]))
   for (let round = 0; round < rounds; round += 1) {
     for (const kind of kinds) {
@@ -84,7 +94,10 @@ async function benchSingle(environment: Record<string, string>, key: string): Pr
       let index = 0
       const next = () => requests[index++ % requests.length] ?? Buffer.alloc(0)
       await load({ port: server.port, connections, durationMs: 1_500, next })
-      results.get(kind)?.push(await load({ port: server.port, connections, durationMs, next }))
+      const before = await server.cpu()
+      const result = await load({ port: server.port, connections, durationMs, next })
+      results.get(kind)?.push(result)
+      cpuPerRequest.set(kind, ((await server.cpu()) - before) / result.requests)
       server.stop()
     }
   }
@@ -95,6 +108,8 @@ async function benchSingle(environment: Record<string, string>, key: string): Pr
   say(row('Annals POST /v1/events', rate(annals), annals))
   say(`  ratio to echo   ${(rate(annals) / rate(echo)).toFixed(2)}   (at least 0.50)`)
   say(`  ratio to naive  ${(rate(annals) / rate(naive)).toFixed(2)}   (at least 1.60)`)
+  const cpu = kinds.map((kind) => `${kind} ${(cpuPerRequest.get(kind) ?? 0).toFixed(0)}`).join(', ')
+  say(`  server CPU, µs a request: ${cpu}`)
   say(`  p99 to echo's   ${(quantile(annals.latencies, 0.99) / quantile(echo.latencies, 0.99)).toFixed(2)}`)
 }
 

@@ -8,7 +8,7 @@ import type { FieldError, FieldErrorCode } from '../errors.js'
 import { limits } from './limits.js'
 
 /** More than these are not reported: the first few say what is wrong. */
-const maxReportedErrors = 20
+export const maxReportedErrors = 20
 
 const forbiddenKeys: ReadonlySet<string> = new Set(['__proto__', 'constructor'])
 
