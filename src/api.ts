@@ -1,6 +1,7 @@
 /** The API process: the core, Temporal's client, and the Express app over both. `annals serve` and the tests run it. */
 import type { Express, Router } from 'express'
 import { accessKeyPaths, accessKeyRoutes } from './access/routes.js'
+import { actionSchemaPaths, actionSchemaRoutes } from './action-schemas/routes.js'
 import { openCore, type Core } from './composition.js'
 import type { Config } from './config.js'
 import { idForKey } from './events/intake.js'
@@ -63,6 +64,7 @@ export async function openApi(
         onDraining: (callback) => health.onDraining(callback),
       }),
       organizations: organizationRoutes(core),
+      actionSchemas: actionSchemaRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),
       codec: codecRoutes({
@@ -75,7 +77,7 @@ export async function openApi(
         ),
       }),
     },
-    paths: [eventPaths, organizationPaths, accessKeyPaths, scanPaths],
+    paths: [eventPaths, organizationPaths, actionSchemaPaths, accessKeyPaths, scanPaths],
     version,
     publicUrl: config.http.publicUrl,
     metricsToken: config.metricsToken,

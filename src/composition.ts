@@ -7,6 +7,8 @@ import { createAuthenticator, type AccessKeyAuthenticator } from './access/authe
 import { createLastUse, type LastUse } from './access/last-use.js'
 import { createAccessKeyService, type AccessKeyService } from './access/service.js'
 import { accessKeyCollection } from './access/store.js'
+import { createActionSchemaService, type ActionSchemaService } from './action-schemas/service.js'
+import { actionSchemaCollection } from './action-schemas/store.js'
 import type { Config } from './config.js'
 import type { SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
@@ -47,6 +49,7 @@ export interface Core {
   readonly systemEvents: SystemEventWriter
   readonly eventOrganizations: EventOrganizations
   readonly organizations: OrganizationService
+  readonly actionSchemas: ActionSchemaService
   readonly accessKeys: AccessKeyService
   readonly authenticator: AccessKeyAuthenticator
   readonly cursors: CursorCodec
@@ -89,7 +92,12 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   const committer = new GroupCommitter(events, undefined, (error) =>
     logger.warn('events.commit_failed', { error }),
   )
-  const intake = createIntake({ events, committer, directory })
+  const intake = createIntake({
+    events,
+    committer,
+    directory,
+    rules: { of: (action, version) => actionSchemas.of(action, version) },
+  })
 
   // Organizations write events and events need organizations: the writer looks its organization up when it writes.
   const systemEvents: SystemEventWriter = createSystemEventWriter({
@@ -109,6 +117,11 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     autoProvision: config.autoProvision,
   })
   const eventOrganizations = createEventOrganizations(organizations, keyring.organizations)
+  const actionSchemas = createActionSchemaService({
+    client,
+    schemas: actionSchemaCollection(db),
+    systemEvents,
+  })
   const reader = createEventReader({
     events,
     directory,
@@ -131,6 +144,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
     eventOrganizations,
     organizations,
+    actionSchemas,
     accessKeys,
     authenticator,
     cursors: createCursorCodec(keyring.cursorKey),

@@ -20,6 +20,7 @@ export const errorCodes = [
   'idempotency_conflict',
   'already_finished',
   'key_exists',
+  'version_exists',
   'wrong_state',
   'cursor_invalid',
   'too_many_failures',

@@ -22,6 +22,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   idempotency_conflict: exitCodes.refused,
   already_finished: exitCodes.refused,
   key_exists: exitCodes.refused,
+  version_exists: exitCodes.refused,
   wrong_state: exitCodes.refused,
   too_many_failures: exitCodes.failed,
   stream_stalled: exitCodes.unreachable,

@@ -1,5 +1,6 @@
 /** What an audit event is, once validated, and what the other domains may ask of the events domain. Pure types. */
 import type { ClientSession } from 'mongodb'
+import type { FieldError } from '../errors.js'
 
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue }
 export type JsonObject = Record<string, JsonValue>
@@ -79,4 +80,21 @@ export interface SystemEventWriter {
   write(event: SystemEvent): Promise<RecordedEvent>
   /** Adds the event to the caller's transaction: it exists exactly when the transaction commits. */
   writeInTransaction(event: SystemEvent, session: ClientSession): Promise<RecordedEvent>
+}
+
+/** What the schema of an action's version asks of its events. */
+export interface ActionRule {
+  /** What of an event does not fit. */
+  readonly check: (event: Pick<EventInput, 'targets' | 'context' | 'metadata'>) => readonly FieldError[]
+  /** Top-level metadata keys that are personal; undefined where there are none. */
+  readonly personalKeys: ReadonlySet<string> | undefined
+}
+
+/** The rules of actions. Implemented by `action-schemas/service.ts`; asked by intake. */
+export interface ActionRules {
+  /**
+   * The rule for an event; undefined where its action has no schema. Waits only where it has to be read.
+   * Rejects with what the database's failure is, where it is away.
+   */
+  of(action: string, version: number): ActionRule | undefined | Promise<ActionRule | undefined>
 }

@@ -1,7 +1,7 @@
 /**
  * Intake: what happens to an event between the parsed request and the 201.
  *
- *     organization ─ id ─ subjects ─ protect ─ group commit ─ lease check ─ answer
+ *     organization ─ id ─ screen ─ subjects ─ protect ─ group commit ─ lease check ─ answer
  *
  * An answer "accepted" means: a majority has journaled the event, and the subjects it is stored under were
  * active until then (subjects/leases.ts). Whatever fails before the commit leaves nothing behind.
@@ -11,15 +11,17 @@ import { AnnalsError } from '../errors.js'
 import { idFromDigest, newId } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
-import { isPersonActor, isPersonTarget } from '../subjects/policy.js'
-import type { EventInput, RecordedEvent } from './contract.js'
+import type { ActionRules, EventInput, RecordedEvent } from './contract.js'
+import type { OrganizationDetection } from './detection.js'
 import type { GroupCommitter } from './group-commit.js'
 import { fingerprintOf, protectEvent, type EventSubjects } from './protect.js'
-import type { EventCollection, StoredEvent } from './store.js'
+import { screen, type Screened } from './screening.js'
+import { eventDocumentId, type EventCollection, type StoredEvent } from './store.js'
 
-/** An organization as intake needs it: what makes a person there, and its keys. */
+/** An organization as intake needs it: what makes a person there, what is detected, and its keys. */
 export interface IntakeOrganization {
   readonly personTypes: readonly string[]
+  readonly detection: OrganizationDetection
   readonly keyset: OrganizationKeyset
 }
 
@@ -37,7 +39,8 @@ export interface Submission {
 export interface Intake {
   /**
    * Accepts one event.
-   * @throws AnnalsError `idempotency_conflict` | `overloaded` | `unavailable`
+   * @throws AnnalsError `invalid` (schema of the action, personal data) | `idempotency_conflict` | `overloaded` |
+   *   `unavailable`
    */
   submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent>
   /** Is there room for this many events? False = answer 503 before doing any work. */
@@ -48,23 +51,37 @@ export interface IntakeDependencies {
   readonly events: EventCollection
   readonly committer: GroupCommitter
   readonly directory: SubjectDirectory
+  /** What action schemas ask of events; absent = nothing. */
+  readonly rules?: ActionRules
 }
 
 const maxRounds = 5
 const maxVisibilityTries = 40
 const fencePauseMs = 250
 
-export function createIntake({ events, committer, directory }: IntakeDependencies): Intake {
+export function createIntake({ events, committer, directory, rules }: IntakeDependencies): Intake {
   async function submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent> {
-    const { event } = submission
+    const { event: sent } = submission
     const { keyset } = organization
     const idempotent = submission.clientId !== undefined || submission.idempotencyKey !== undefined
     const id = submission.clientId ?? idOf(keyset, submission.idempotencyKey)
     const receivedAt = new Date()
+    const rule = sent.category === 'system' ? undefined : rules?.of(sent.action, sent.version)
+    let screened: Screened
+    try {
+      screened = screen(sent, organization, rule instanceof Promise ? await rule : rule)
+    } catch (refusal) {
+      // A schema or policy that came later does not reach back: a repeat answers as the first time.
+      const first = idempotent ? await replay(submission, keyset, id) : undefined
+      if (first === undefined) throw refusal
+      return first
+    }
+    const { event, search, personalKeys } = screened
+    const options = { id, receivedAt, fingerprint: idempotent, search, personalKeys }
     for (let round = 0; round < maxRounds; round += 1) {
-      const persons = subjectsOf(event, organization)
+      const persons = subjectsOf(screened, keyset)
       const subjects = persons instanceof Promise ? await persons : persons
-      const stored = protectEvent(event, subjects, keyset, { id, receivedAt, fingerprint: idempotent })
+      const stored = protectEvent(event, subjects, keyset, options)
       const outcome = await committer.commit(stored, submission.size)
       const answer = recorded(stored, id, false)
       if (outcome === 'inserted') {
@@ -80,27 +97,52 @@ export function createIntake({ events, committer, directory }: IntakeDependencie
         if (!(await takeBack(stored))) return answer
         continue
       }
-      const compared = submission.firstStands === true ? undefined : first.fingerprint
-      if (compared?.equals(fingerprintOf(event, keyset)) === false) throw conflict()
-      if (first.pending === true && !(await markAnswered(keyset, first))) continue
-      return recorded(first, id, true)
+      const bodies = event === sent ? [sent] : [event, sent]
+      const repeat = await answerRepeat(first, submission, bodies, keyset, id)
+      if (repeat !== undefined) return repeat
     }
-    throw new AnnalsError('unavailable', 'A person of this event is being erased right now; try again.', {
-      retryAfterSeconds: 2,
-    })
+    throw beingErased()
+  }
+
+  /**
+   * Answers a repeat from the event that stands under its id; undefined = look again.
+   * @param bodies the event as stored under today's policy, and as sent: it may have come under another policy
+   * @throws AnnalsError `idempotency_conflict`
+   */
+  async function answerRepeat(
+    first: ExistingEvent,
+    submission: Submission,
+    bodies: readonly EventInput[],
+    keyset: OrganizationKeyset,
+    id: string,
+  ): Promise<RecordedEvent | undefined> {
+    const compared = submission.firstStands === true ? undefined : first.fingerprint
+    if (compared !== undefined && !bodies.some((body) => compared.equals(fingerprintOf(body, keyset))))
+      throw conflict()
+    if (first.pending === true && !(await markAnswered(keyset, first))) return undefined
+    return recorded(first, id, true)
+  }
+
+  /** The answer of the event that was accepted under this id before; undefined where there is none. */
+  async function replay(
+    submission: Submission,
+    keyset: OrganizationKeyset,
+    id: string,
+  ): Promise<RecordedEvent | undefined> {
+    for (let round = 0; round < maxRounds; round += 1) {
+      const first = await findExisting(eventDocumentId(keyset.organizationId, id))
+      if (first === undefined) return undefined
+      const answer = await answerRepeat(first, submission, [submission.event], keyset, id)
+      if (answer !== undefined) return answer
+    }
+    throw beingErased()
   }
 
   /** The persons of an event; a promise only where one of them is not known within its lease. */
   function subjectsOf(
-    event: EventInput,
-    organization: IntakeOrganization,
+    { event, persons: { actor: actorIsPerson, targets: targetIsPerson } }: Screened,
+    keyset: OrganizationKeyset,
   ): EventSubjects | Promise<EventSubjects> {
-    const { keyset, personTypes } = organization
-    const actorIsPerson = isPersonActor(event.actor.type)
-    const targetIsPerson = event.targets.map(
-      (target) =>
-        isPersonTarget(target.type, personTypes) && (target.id !== undefined || target.email !== undefined),
-    )
     const knownActor = actorIsPerson ? directory.known(keyset, event.actor) : undefined
     const knownTargets = event.targets.map((target, index) =>
       targetIsPerson[index] === true ? directory.known(keyset, target) : undefined,
@@ -159,23 +201,28 @@ export function createIntake({ events, committer, directory }: IntakeDependencie
     return marked.matchedCount === 1 && leases.every((lease) => lease?.valid === true)
   }
 
+  async function findExisting(documentId: string): Promise<ExistingEvent | undefined> {
+    const found = await events.findOne<ExistingEvent>(
+      { _id: documentId },
+      {
+        projection: {
+          organizationId: 1,
+          receivedAt: 1,
+          leafHash: 1,
+          fingerprint: 1,
+          pending: 1,
+          'fields.subject': 1,
+        },
+      },
+    )
+    return found ?? undefined
+  }
+
   /** The event that stands under an id, once a majority has it; undefined where it went again. */
   async function existing(documentId: string): Promise<ExistingEvent | undefined> {
     for (let attempt = 0; attempt < maxVisibilityTries; attempt += 1) {
-      const found = await events.findOne<ExistingEvent>(
-        { _id: documentId },
-        {
-          projection: {
-            organizationId: 1,
-            receivedAt: 1,
-            leafHash: 1,
-            fingerprint: 1,
-            pending: 1,
-            'fields.subject': 1,
-          },
-        },
-      )
-      if (found !== null) return found
+      const found = await findExisting(documentId)
+      if (found !== undefined) return found
       await setTimeout(25)
     }
     return undefined
@@ -214,6 +261,11 @@ function recorded(
     replayed,
   }
 }
+
+const beingErased = () =>
+  new AnnalsError('unavailable', 'A person of this event is being erased right now; try again.', {
+    retryAfterSeconds: 2,
+  })
 
 const conflict = () =>
   new AnnalsError('idempotency_conflict', 'This idempotency key or id was used before, with another event.')

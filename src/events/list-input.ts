@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { defaultLimit, maxLimit, pageQuery } from '../http/list.js'
 import { invalid, parseInput } from '../http/validate.js'
 import type { FieldError } from '../errors.js'
+import { patternNamePattern } from './detectors/patterns.js'
 import { idPattern } from '../ids.js'
 import { outcomes } from './contract.js'
 import { checkJson } from './json-check.js'
@@ -39,6 +40,10 @@ const filterShape = {
   ip: value(limits.maxContextLength).meta({ description: 'Needs the personal grant; logged.' }),
   sessionId: value(limits.maxContextLength).meta({ description: 'Needs the personal grant; logged.' }),
   requestId: value(limits.maxContextLength),
+  detected: z.string().regex(patternNamePattern).optional().meta({
+    description:
+      'A kind of personal data found in free text: email, phone, card, iban, ip, or a pattern of the organization.',
+  }),
   from: time.meta({ description: 'By occurredAt, inclusive.' }),
   to: time.meta({ description: 'By occurredAt, exclusive.' }),
 }

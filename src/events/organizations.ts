@@ -1,13 +1,14 @@
 /** Joins an organization's settings with its open keys: what the events domain needs of one. */
 import type { ClientSession } from 'mongodb'
 import { notFound } from '../errors.js'
-import type { OrganizationKeys } from '../keys/organization-keys.js'
+import type { OrganizationKeys, OrganizationKeyset } from '../keys/organization-keys.js'
 import type { Author, OrganizationService } from '../organizations/service.js'
 import {
   findOrganization,
   type OrganizationCollection,
   type ProvisionedOrganization,
 } from '../organizations/store.js'
+import { detectionOf } from './detection.js'
 import type { IntakeOrganization } from './intake.js'
 
 export interface EventOrganizations {
@@ -19,7 +20,10 @@ export interface EventOrganizations {
   require(id: string): Promise<IntakeOrganization>
 }
 
-type OpenableOrganization = Pick<ProvisionedOrganization, 'personTypes' | 'key'>
+type OpenableOrganization = Pick<
+  ProvisionedOrganization,
+  'personTypes' | 'detection' | 'detectionPatterns' | 'key'
+>
 
 export function createEventOrganizations(
   service: OrganizationService,
@@ -27,19 +31,24 @@ export function createEventOrganizations(
 ): EventOrganizations {
   const open = async (id: string, organization: OpenableOrganization): Promise<IntakeOrganization> => {
     const keyset = await keys.open(id, organization.key)
-    return { personTypes: organization.personTypes, keyset }
+    return intakeOrganization(organization, keyset)
   }
   return {
     known(id) {
       const organization = service.known(id)
       if (organization === undefined) return undefined
       const keyset = keys.opened(organization.key)
-      return keyset === undefined ? undefined : { personTypes: organization.personTypes, keyset }
+      return keyset === undefined ? undefined : intakeOrganization(organization, keyset)
     },
     ensure: async (id, author) => open(id, await service.ensure(id, author)),
     require: async (id) => open(id, await service.require(id)),
   }
 }
+
+const intakeOrganization = (
+  settings: Omit<OpenableOrganization, 'key'>,
+  keyset: OrganizationKeyset,
+): IntakeOrganization => ({ personTypes: settings.personTypes, detection: detectionOf(settings), keyset })
 
 /** The organization as a transaction sees it: it may be the one that creates it. @throws AnnalsError `not_found` */
 export async function organizationInTransaction(
@@ -50,5 +59,5 @@ export async function organizationInTransaction(
 ): Promise<IntakeOrganization> {
   const document = await findOrganization(organizations, id, session)
   if (document?.key === undefined) throw notFound()
-  return { personTypes: document.personTypes, keyset: await keys.open(id, document.key) }
+  return intakeOrganization(document, await keys.open(id, document.key))
 }

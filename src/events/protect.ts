@@ -7,6 +7,7 @@ import { seal } from '../keys/wrapping.js'
 import type { SubjectHandle } from '../subjects/directory.js'
 import { canonicalJson } from './canonical-json.js'
 import type { EventContext, EventInput, JsonObject, JsonValue, Party } from './contract.js'
+import type { EventSearch } from './detectors/detector.js'
 import { CommitmentList, leafHashOf, recordJson, saltBytes } from './record.js'
 import { freshSalt } from './salts.js'
 import { eventDocumentId, type StoredEvent, type StoredField } from './store.js'
@@ -23,6 +24,10 @@ export interface ProtectOptions {
   readonly receivedAt: Date
   /** The post was idempotent: keep a fingerprint of the body to tell a repeat from a conflict. */
   readonly fingerprint: boolean
+  /** Notes the kinds of personal data found in free text as terms beside it. */
+  readonly search?: EventSearch | undefined
+  /** Top-level metadata keys that the action's schema marks personal; they go into a person actor's block. */
+  readonly personalKeys?: ReadonlySet<string> | undefined
 }
 
 /** Longest metadata value that gets a search term, in characters. */
@@ -35,14 +40,14 @@ export function protectEvent(
   keyset: OrganizationKeyset,
   options: ProtectOptions,
 ): StoredEvent {
-  const builder = new FieldBuilder(options.id, keyset)
+  const builder = new FieldBuilder(options.id, keyset, options.search)
   const { actor, targets } = event
   const { requestId, ...person } = event.context
+  const personalKeys = subjects.actor === undefined ? undefined : options.personalKeys
   if (subjects.actor === undefined) {
-    builder.addClear('actor', blockOf(actor), actor.id === undefined ? [] : [clearTerm('actorId', actor.id)])
+    builder.addText('actor', blockOf(actor), actor.id === undefined ? [] : [clearTerm('actorId', actor.id)])
   } else {
-    const context = compact(person)
-    const block = Object.keys(context).length === 0 ? blockOf(actor) : { ...blockOf(actor), context }
+    const block = personActorBlock(event, person, personalKeys)
     builder.addPerson('actor', block, subjects.actor, contextTerms(keyset, event.context))
   }
   targets.forEach((target, index) => {
@@ -50,7 +55,7 @@ export function protectEvent(
     const subject = subjects.targets[index]
     if (subject !== undefined) builder.addPerson(slot, blockOf(target), subject, [])
     else
-      builder.addClear(
+      builder.addText(
         slot,
         blockOf(target),
         target.id === undefined ? [] : [clearTerm('targetId', target.id)],
@@ -62,13 +67,13 @@ export function protectEvent(
     if (requestId !== undefined) terms.push(clearTerm('requestId', requestId))
     builder.addClear('context', context, terms)
   }
-  if (event.description !== undefined) builder.addClear('description', event.description, [])
-  Object.keys(event.metadata)
-    .sort()
-    .forEach((key, index) => {
-      const value = event.metadata[key] ?? null
-      builder.addClear(`metadata/${String(index)}`, [key, value], metadataTerms(key, value))
-    })
+  if (event.description !== undefined) builder.addText('description', event.description, [])
+  const keys = Object.keys(event.metadata)
+  const clearKeys = personalKeys === undefined ? keys : keys.filter((key) => !personalKeys.has(key))
+  clearKeys.sort().forEach((key, index) => {
+    const value = event.metadata[key] ?? null
+    builder.addText(`metadata/${String(index)}`, [key, value], metadataTerms(key, value))
+  })
 
   const envelope = {
     organizationId: event.organizationId,
@@ -123,15 +128,28 @@ class FieldBuilder {
   constructor(
     private readonly eventId: string,
     private readonly keyset: OrganizationKeyset,
+    private readonly search: EventSearch | undefined,
   ) {
     this.commitments = new CommitmentList(eventId)
   }
 
   addClear(slot: string, value: JsonValue, terms: bigint[]): void {
+    this.#addClear(slot, canonicalJson(value), terms)
+  }
+
+  #addClear(slot: string, json: string, terms: bigint[]): void {
     const salt = freshSalt()
-    const json = canonicalJson(value)
     this.commitments.add(slot, salt, json)
     this.fields.push(terms.length === 0 ? { slot, salt, value: json } : { slot, salt, value: json, terms })
+  }
+
+  /** A clear field of free text: what is detected in it becomes terms of it, and goes with it. */
+  addText(slot: string, value: JsonValue, terms: bigint[]): void {
+    const json = canonicalJson(value)
+    if (this.search !== undefined) {
+      for (const kind of this.search.kindsIn(value, json)) terms.push(clearTerm('detected', kind))
+    }
+    this.#addClear(slot, json, terms)
   }
 
   addPerson(slot: string, block: JsonObject, subject: SubjectHandle, terms: bigint[]): void {
@@ -158,6 +176,21 @@ class FieldBuilder {
 /** The additional data of a person's ciphertext: it opens nowhere else. */
 export function personSealPurpose(organizationId: string, eventId: string, slot: string): string {
   return `annals/person/v1/${organizationId}/${eventId}/${slot}`
+}
+
+/** The actor's own members, with the context that is personal, and the metadata that a schema marks so. */
+function personActorBlock(
+  event: EventInput,
+  personalContext: Omit<EventContext, 'requestId'>,
+  personalKeys: ReadonlySet<string> | undefined,
+): JsonObject {
+  const block = blockOf(event.actor)
+  const context = compact(personalContext)
+  if (Object.keys(context).length > 0) block['context'] = context
+  if (personalKeys === undefined) return block
+  const pairs = Object.entries(event.metadata).filter(([key]) => personalKeys.has(key))
+  if (pairs.length > 0) block['event'] = Object.fromEntries(pairs)
+  return block
 }
 
 /** A party's members except its type, those that were sent. */

@@ -12,7 +12,8 @@
  *     metadata/<n>         the pair [key, value] of the n-th key, keys sorted as RFC 8785 sorts
  *
  * A *block* is the sent members except `type`. A person actor's block takes `context: {ip, userAgent,
- * sessionId}` along; `context` then holds the members left over.
+ * sessionId}` along, and `event`: the metadata pairs that the action's schema marks personal, as an object (each
+ * only where it has a member). `context` and `metadata/<n>` then hold what is left over.
  *
  * Each field has a *commitment*, 32 bytes:
  *

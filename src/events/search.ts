@@ -29,6 +29,8 @@ export interface EventFilter {
   readonly requestId?: string | undefined
   /** Top-level metadata keys and the text of their values. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
+  /** A kind of personal data that was detected in free text. */
+  readonly detected?: string | undefined
   /** Inclusive. */
   readonly from?: Date | undefined
   /** Exclusive. */
@@ -102,6 +104,7 @@ async function requiredTerms(
   addClear('actorType', filter.actorType)
   addClear('targetType', filter.targetType)
   addClear('requestId', filter.requestId)
+  addClear('detected', filter.detected)
   for (const [key, value] of Object.entries(filter.metadata ?? {})) addClear('metadata', `${key}\0${value}`)
   if (filter.subject !== undefined) {
     required.push([clearTerm('actorSubject', filter.subject), clearTerm('targetSubject', filter.subject)])

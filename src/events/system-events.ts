@@ -41,7 +41,12 @@ export function createSystemEventWriter({
       }
       // Actor and targets are things: no subject, no lease, nothing to look at after the commit.
       const subjects = { actor: undefined, targets: (event.targets ?? []).map(() => undefined) }
-      const options = { id, receivedAt: new Date(), fingerprint: event.onceKey !== undefined }
+      const options = {
+        id,
+        receivedAt: new Date(),
+        fingerprint: event.onceKey !== undefined,
+        search: target.detection.detector.begin(),
+      }
       const stored = protectEvent(inputOf(event), subjects, target.keyset, options)
       await events.insertOne(stored, { session })
       return { id, replayed: false, ...answerOf(stored) }

@@ -22,6 +22,7 @@ export type ClearTermKind =
   | 'targetId'
   | 'requestId'
   | 'metadata'
+  | 'detected'
 
 export type KeyedTermKind = 'ip' | 'session'
 

@@ -49,7 +49,7 @@ export function viewOf(event: StoredEvent, subjects: ReadonlyMap<string, Readabl
     if (field.slot.startsWith('metadata/')) addPair(metadata, clearValue(field))
   }
   const actor = partyView(event, id, 'actor', event.actorType, fields.get('actor'), subjects)
-  const { context: personContext, ...actorMembers } = actor
+  const { context: personContext, event: personMetadata, ...actorMembers } = actor
   const context = { ...asObject(personContext), ...asObject(clearValue(fields.get('context'))) }
   const description = clearValue(fields.get('description'))
   return {
@@ -68,7 +68,7 @@ export function viewOf(event: StoredEvent, subjects: ReadonlyMap<string, Readabl
     }),
     context,
     ...(typeof description === 'string' ? { description } : {}),
-    metadata,
+    metadata: { ...metadata, ...asObject(personMetadata) },
     leafHash: event.leafHash.toString('base64'),
   }
 }

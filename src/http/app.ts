@@ -29,6 +29,7 @@ export interface AppDependencies {
     readonly events?: Router
     readonly eventStream?: Router
     readonly organizations?: Router
+    readonly actionSchemas?: Router
     readonly keys?: Router
     readonly scans?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
@@ -57,6 +58,7 @@ export function createApp(dependencies: AppDependencies): Express {
     routers.events,
     routers.eventStream,
     routers.organizations,
+    routers.actionSchemas,
     routers.keys,
     routers.scans,
     routers.codec,

@@ -54,6 +54,11 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'This request has already made a key',
     meaning: 'The idempotency key was used before. A secret is shown once and cannot be shown again.',
   },
+  version_exists: {
+    status: 409,
+    title: 'This version of the action has another schema',
+    meaning: 'A version of an action schema never changes. Put the new schema under a new version.',
+  },
   wrong_state: {
     status: 409,
     title: 'The state does not allow this',

@@ -3,6 +3,7 @@
  * Safe to repeat, and to run in several places at once.
  */
 import { accessKeyCollection, ensureAccessKeyIndexes } from '../access/store.js'
+import { ensureActionSchemaCollection } from '../action-schemas/store.js'
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
 import { ensureEventIndexes } from '../events/store.js'
@@ -30,6 +31,7 @@ export async function setup(config: Config, logger: Logger): Promise<SetupResult
   try {
     await ensureOrganizationCollection(core.db)
     await ensureEventIndexes(core.events)
+    await ensureActionSchemaCollection(core.db)
     await ensureSubjectIndexes(subjectStore(core.db))
     await ensureAccessKeyIndexes(accessKeyCollection(core.db))
     await ensureScanIndexes(core.db)

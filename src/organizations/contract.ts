@@ -1,4 +1,6 @@
 /** What an organization is: its settings, its region, its name. Pure. */
+import type { DetectionPattern } from '../events/detectors/patterns.js'
+
 export const organizationIdPattern = /^[A-Za-z0-9_-]{1,64}$/
 
 /** The reserved organization that holds events of the deployment itself (keys, regions). Clients never write to it. */
@@ -13,6 +15,8 @@ export interface OrganizationSettings {
   /** Target types (lower case) whose targets are persons. */
   readonly personTypes: readonly string[]
   readonly detection: DetectionPolicy
+  /** What the organization counts as personal beside the built-in kinds. */
+  readonly detectionPatterns: readonly DetectionPattern[]
   readonly coolingOffHours: number
 }
 

@@ -61,6 +61,7 @@ const organizationSchema = z
     region: z.string(),
     personTypes: z.array(z.string()),
     detection: z.enum(['flag', 'redact', 'reject']),
+    detectionPatterns: z.array(z.object({ name: z.string(), pattern: z.string() })),
     coolingOffHours: z.int(),
     version: z.int().meta({ description: 'Grows by one with each change of the settings' }),
     createdAt: z.iso.datetime(),

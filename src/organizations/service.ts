@@ -111,6 +111,7 @@ export function createOrganizationService(
       _id: id,
       ...settings,
       personTypes: [...settings.personTypes],
+      detectionPatterns: [...settings.detectionPatterns],
       version: 1,
       createdAt: new Date(),
       ...(settings.region === region.name ? { key: await createOrganizationKey(id) } : {}),

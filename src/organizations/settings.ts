@@ -1,5 +1,6 @@
 /** What a client may set of an organization, and what becomes of the settings. Pure. */
 import { z } from 'zod'
+import { patternLimits, patternNamePattern, patternProblem } from '../events/detectors/patterns.js'
 import {
   defaultCoolingOffHours,
   defaultPersonTypes,
@@ -31,6 +32,26 @@ export const organizationIdSchema = z
   .regex(organizationIdPattern)
   .meta({ description: "The vendor's own id of an organization", example: 'org_acme' })
 
+const detectionPatternSchema = z
+  .strictObject({
+    name: z.string().regex(patternNamePattern),
+    pattern: plainText(patternLimits.maxLength).meta({
+      description: 'A regular expression in RE2 syntax: no look-around, no back-references.',
+      example: '\\bEMP-\\d{6}\\b',
+    }),
+  })
+  .superRefine((pattern, context) => {
+    const problem = patternProblem(pattern)
+    if (problem !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['pattern'],
+        message: problem,
+        params: { code: 'malformed_value' },
+      })
+  })
+  .meta({ id: 'DetectionPattern' })
+
 /** The body of `PUT /v1/organizations/:org`. What is absent stays as it is. */
 export const organizationChangeSchema = z.strictObject({
   name: plainText(maxNameCharacters).nullable().optional(),
@@ -51,6 +72,15 @@ export const organizationChangeSchema = z.strictObject({
     .enum(['flag', 'redact', 'reject'])
     .optional()
     .meta({ description: 'What happens to free text in which personal data is detected.' }),
+  detectionPatterns: z
+    .array(detectionPatternSchema)
+    .max(patternLimits.maxPatterns)
+    .refine((patterns) => new Set(patterns.map(({ name }) => name)).size === patterns.length, {
+      message: 'names a pattern twice',
+      params: { code: 'conflict' },
+    })
+    .optional()
+    .meta({ description: 'What counts as personal beside e-mails, phones, cards, IBANs and IPs.' }),
   coolingOffHours: z.int().min(0).max(maxCoolingOffHours).optional(),
 })
 
@@ -62,10 +92,11 @@ export const initialSettings = (change: OrganizationChange, region: string): Org
   region: change.region ?? region,
   personTypes: change.personTypes ?? defaultPersonTypes,
   detection: change.detection ?? 'flag',
+  detectionPatterns: change.detectionPatterns ?? [],
   coolingOffHours: change.coolingOffHours ?? defaultCoolingOffHours,
 })
 
-const changeable = ['name', 'personTypes', 'detection', 'coolingOffHours'] as const
+const changeable = ['name', 'personTypes', 'detection', 'detectionPatterns', 'coolingOffHours'] as const
 export type SettingName = (typeof changeable)[number]
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)

@@ -6,6 +6,7 @@
  * it can be sent on; it has no key, because none of its events is ever stored here.
  */
 import type { ClientSession, Collection, Db } from 'mongodb'
+import type { DetectionPattern } from '../events/detectors/patterns.js'
 import { collectionNames } from '../mongo/collections.js'
 import type { Organization, OrganizationSettings } from './contract.js'
 
@@ -18,6 +19,7 @@ export interface NewOrganizationKey {
 export interface OrganizationDocument extends OrganizationSettings {
   readonly _id: string
   readonly personTypes: string[]
+  readonly detectionPatterns: DetectionPattern[]
   readonly version: number
   readonly createdAt: Date
   /** Absent where the organization lives in another region. */
@@ -59,6 +61,6 @@ export async function findOrganization(
 }
 
 export function organizationOf(document: OrganizationDocument): Organization {
-  const { _id, name, region, personTypes, detection, coolingOffHours, version, createdAt } = document
-  return { id: _id, name, region, personTypes, detection, coolingOffHours, version, createdAt }
+  const { _id, key: _key, ...organization } = document
+  return { id: _id, ...organization }
 }
