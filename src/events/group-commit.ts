@@ -31,7 +31,7 @@ export const groupCommitLimits: GroupCommitLimits = {
   maxQueuedBytes: 128 * 1_048_576,
   maxEventsPerWrite: 1_000,
   maxBytesPerWrite: 16 * 1_048_576,
-  giveUpAfterMs: 15_000,
+  giveUpAfterMs: 10_000,
 }
 
 interface Entry {
