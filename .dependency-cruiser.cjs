@@ -91,6 +91,12 @@ module.exports = {
       'Routes call services; services never see a request.',
     ),
     entry(
+      'the-client-needs-nothing',
+      { path: '^src/client/' },
+      { pathNot: '^src/client/', dependencyTypesNot: ['type-only'] },
+      'The client runs in browsers and elsewhere with `fetch` alone; of the server it knows types.',
+    ),
+    entry(
       'no-test-code-in-the-product',
       { path: '^(src|workflows|activities|workers)/' },
       { path: '^(test|bench)/' },
