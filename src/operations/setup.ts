@@ -27,6 +27,15 @@ export interface SetupResult {
  */
 export async function setup(config: Config, logger: Logger): Promise<SetupResult> {
   await ensureCodecKeyFile(config.keys.codecKeyFile)
+  await setUpNamespace(config)
+  // The database comes last: a first key that was made is also shown.
+  const result = await setUpDatabase(config, logger)
+  logger.info('setup.done', { namespace: config.temporal.namespace })
+  return result
+}
+
+/** The half of `setup` that needs no Temporal. */
+export async function setUpDatabase(config: Config, logger: Logger): Promise<SetupResult> {
   const core = await openCore(config, logger, { createKeys: true })
   try {
     await ensureOrganizationCollection(core.db)
@@ -38,8 +47,6 @@ export async function setup(config: Config, logger: Logger): Promise<SetupResult
     await core.organizations.ensureSystemOrganization()
     if (config.adminKey !== undefined) await core.accessKeys.ensureAdminKey(config.adminKey)
     const first = await core.accessKeys.ensureFirstKey()
-    await setUpNamespace(config)
-    logger.info('setup.done', { namespace: config.temporal.namespace })
     return { firstKey: first?.secret }
   } finally {
     await core.close()
