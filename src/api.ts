@@ -21,6 +21,7 @@ import { createScanService } from './scans/service.js'
 import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
+import { registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { version } from './version.js'
 
 export interface Api {
@@ -45,6 +46,7 @@ export async function openApi(
     await temporal.close()
     throw error
   })
+  registerPendingMetrics(metrics.registry, core.sealing.pending)
   const health = createHealth({
     mongodb: { required: true, check: () => core.db.command({ ping: 1 }) },
     // Events are taken while Temporal is away; only scans and duties wait for it.

@@ -10,7 +10,7 @@ import { accessKeyCollection } from './access/store.js'
 import { createActionSchemaService, type ActionSchemaService } from './action-schemas/service.js'
 import { actionSchemaCollection } from './action-schemas/store.js'
 import type { Config } from './config.js'
-import type { SystemEventWriter } from './events/contract.js'
+import type { SealedEvents, SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
 import { createIntake, type Intake } from './events/intake.js'
 import {
@@ -23,6 +23,7 @@ import { eventCollection, type EventCollection } from './events/store.js'
 import { createSystemEventWriter } from './events/system-events.js'
 import { createCursorCodec, type CursorCodec } from './http/cursor.js'
 import { ensureKeyring, openKeyring, type Keyring } from './keys/keyring.js'
+import { createSigningKeys, type SigningKeys } from './keys/signing-keys.js'
 import type { Logger } from './logging.js'
 import { connectMongo } from './mongo/client.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
@@ -31,6 +32,10 @@ import { createSubjectDirectory } from './subjects/directory.js'
 import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
 import { subjectStore } from './subjects/store.js'
+import { nodeNoteCrypto } from './transparency-log/node-crypto.js'
+import { createSealedEvents } from './transparency-log/sealed-events.js'
+import { createSealing, type Sealing } from './transparency-log/sealing.js'
+import { createLogStore, logCollections } from './transparency-log/store.js'
 
 /** An address that must be known and is not. */
 export class AddressMissingError extends Error {
@@ -53,6 +58,10 @@ export interface Core {
   readonly accessKeys: AccessKeyService
   readonly authenticator: AccessKeyAuthenticator
   readonly cursors: CursorCodec
+  readonly signingKeys: SigningKeys
+  readonly sealedEvents: SealedEvents
+  /** The transparency logs: their store, and what seals events into them. */
+  readonly sealing: Sealing
   /** Drains the group commit, writes what waits, and closes the database. */
   close(): Promise<void>
 }
@@ -92,10 +101,12 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   const committer = new GroupCommitter(events, undefined, (error) =>
     logger.warn('events.commit_failed', { error }),
   )
+  const sealedEvents = createSealedEvents(createLogStore(logCollections(db)))
   const intake = createIntake({
     events,
     committer,
     directory,
+    sealed: sealedEvents,
     rules: { of: (action, version) => actionSchemas.of(action, version) },
   })
 
@@ -103,6 +114,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   const systemEvents: SystemEventWriter = createSystemEventWriter({
     intake,
     events,
+    sealed: sealedEvents,
     organization: (id, session) =>
       session === undefined
         ? eventOrganizations.require(id)
@@ -129,6 +141,19 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
 
+  const signingKeys = createSigningKeys({ db, root: keyring.root, importSeed: nodeNoteCrypto.importSeed })
+  const sealing = createSealing({
+    client,
+    db,
+    events,
+    subjects: subjects.subjects,
+    organizations: eventOrganizations,
+    systemEvents,
+    signingKeys,
+    logOrigin: config.logOrigin,
+    logger,
+  })
+
   const keyDocuments = accessKeyCollection(db)
   const lastUse: LastUse = createLastUse(keyDocuments, logger)
   const authenticator = createAuthenticator(keyDocuments, lastUse)
@@ -148,6 +173,9 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     accessKeys,
     authenticator,
     cursors: createCursorCodec(keyring.cursorKey),
+    signingKeys,
+    sealedEvents,
+    sealing,
     async close() {
       await committer.close()
       await lastUse.stop()

@@ -12,6 +12,7 @@ export interface WorkerHttpOptions {
   readonly states: () => ReadonlyMap<string, string>
   /** Where the Temporal core answers with its metrics. */
   readonly coreMetricsUrl: string
+  readonly registerMetrics?: ((registry: Registry) => void) | undefined
 }
 
 export interface WorkerHttp {
@@ -23,6 +24,7 @@ const coreTimeoutMs = 2_000
 
 export async function serveWorkerHttp(options: WorkerHttpOptions): Promise<WorkerHttp> {
   const registry = createRegistry(options.states)
+  options.registerMetrics?.(registry)
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0]
     if (request.method !== 'GET') answer(response, 405, 'text/plain', 'only GET\n')

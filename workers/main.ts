@@ -1,6 +1,7 @@
 /** Runs the workers: one for each task queue asked for, all in this process, stopped together. */
 import { hostname } from 'node:os'
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker'
+import type { Registry } from 'prom-client'
 import type { Config, QueueName } from '../src/config.js'
 import type { Logger } from '../src/logging.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../src/temporal/client.js'
@@ -12,7 +13,7 @@ import { taskQueues, type TaskQueue, type WorkerDependencies } from './task-queu
 import { deploymentVersion, makeVersionCurrent } from './versioning.js'
 
 export interface WorkersOptions {
-  readonly config: Pick<Config, 'temporal' | 'keys' | 'http' | 'workerHttpPort' | 'metricsToken'>
+  readonly config: Pick<Config, 'temporal' | 'keys' | 'http' | 'workerHttpPort' | 'metricsToken' | 'region'>
   readonly logger: Logger
   readonly deps: WorkerDependencies
   /** Queues without workflows so far are passed over. */
@@ -22,6 +23,8 @@ export interface WorkersOptions {
    * takes no part (for the time-skipping test server, which knows no versions).
    */
   readonly versioning?: 'always' | 'if_none' | 'unversioned'
+  /** Adds the figures of the domains to the worker's own. */
+  readonly registerMetrics?: (registry: Registry) => void
 }
 
 export interface RunningWorkers {
@@ -50,6 +53,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     await temporal.close()
   }
   const workers: Worker[] = []
+  const stopping = new AbortController()
   let http: WorkerHttp | undefined
   try {
     const buildId = await workflowBuildId()
@@ -60,9 +64,10 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
       metricsToken: config.metricsToken,
       states: () => new Map(workers.map((worker) => [worker.options.taskQueue, worker.getState()])),
       coreMetricsUrl: metricsUrl,
+      registerMetrics: options.registerMetrics,
     })
-    workers.push(...(await createWorkers(options, temporal, connection, buildId)))
-    return await run(options, workers, http, temporal, buildId, closeConnections)
+    workers.push(...(await createWorkers(options, temporal, connection, buildId, stopping.signal)))
+    return await run(options, workers, http, temporal, buildId, stopping, closeConnections)
   } catch (error) {
     await http?.close()
     // What failed first is what the operator must read.
@@ -76,8 +81,9 @@ async function createWorkers(
   temporal: TemporalConnection,
   connection: NativeConnection,
   buildId: string,
+  stopping: AbortSignal,
 ): Promise<Worker[]> {
-  const queues = options.queues.flatMap((name) => taskQueues[name] ?? [])
+  const queues = queuesOf(options)
   if (queues.length === 0) throw new Error('none of the queues asked for has workflows')
   const common: Omit<WorkerOptions, 'taskQueue'> = {
     connection,
@@ -102,9 +108,13 @@ async function createWorkers(
     Worker.create({
       ...common,
       taskQueue: queue.taskQueue,
-      activities: queue.activities(options.deps),
+      activities: queue.activities(options.deps, stopping),
     })
   return Promise.all(queues.map(create))
+}
+
+function queuesOf({ queues }: WorkersOptions): TaskQueue[] {
+  return queues.flatMap((name) => taskQueues[name] ?? [])
 }
 
 async function run(
@@ -113,10 +123,10 @@ async function run(
   http: WorkerHttp,
   temporal: TemporalConnection,
   buildId: string,
+  stopping: AbortController,
   closeConnections: () => Promise<void>,
 ): Promise<RunningWorkers> {
   const { logger, versioning = 'if_none' } = options
-  const stopping = new AbortController()
   const requestStop = (): void => {
     stopping.abort()
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown()
@@ -136,8 +146,9 @@ async function run(
   // Whoever waits for `done` or `stop` gets a failure; without this, one before that would end the process.
   done.catch(() => undefined)
   logger.info('workers.started', { count: workers.length, port: http.port })
-  if (versioning !== 'unversioned') {
-    try {
+  try {
+    for (const queue of queuesOf(options)) await queue.startDuties?.(temporal, options.config)
+    if (versioning !== 'unversioned') {
       const current = await makeVersionCurrent({
         connection: temporal.connection,
         namespace: temporal.namespace,
@@ -146,10 +157,10 @@ async function run(
         signal: stopping.signal,
       })
       logger.info('workers.version', { ready: current })
-    } catch (error) {
-      await stop()
-      throw error
     }
+  } catch (error) {
+    await stop()
+    throw error
   }
   return { httpPort: http.port, done, stop }
 }

@@ -1,21 +1,34 @@
 /** What each task queue's worker runs. A queue appears here once its domain has workflows. */
 import { createScanActivities } from '../activities/scans.js'
-import type { QueueName } from '../src/config.js'
+import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
+import type { Config, QueueName } from '../src/config.js'
 import { scanTaskQueue } from '../src/scans/contract.js'
 import type { ScanRecorder } from '../src/scans/recorder.js'
+import type { TemporalConnection } from '../src/temporal/client.js'
+import { sealTaskQueue } from '../src/transparency-log/contract.js'
+import { startSealing } from '../src/transparency-log/start-sealing.js'
 
 /** What the activities of all queues need. */
 export interface WorkerDependencies {
   readonly scanRecorder: ScanRecorder
+  readonly sealing: Omit<SealActivityDependencies, 'stopping'>
 }
 
 export interface TaskQueue {
   /** The published name of the queue in Temporal. */
   readonly taskQueue: string
-  activities(deps: WorkerDependencies): object
+  /** @param stopping aborted when the worker begins to stop: what runs long should end soon */
+  activities(deps: WorkerDependencies, stopping: AbortSignal): object
+  /** Starts what must always run where such a worker is; safe to repeat. */
+  startDuties?(temporal: TemporalConnection, config: Pick<Config, 'region'>): Promise<void>
 }
 
 export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
+  seal: {
+    taskQueue: sealTaskQueue,
+    activities: (deps, stopping) => createSealActivities({ ...deps.sealing, stopping }),
+    startDuties: (temporal, { region }) => startSealing(temporal, region.name),
+  },
   scans: {
     taskQueue: scanTaskQueue,
     activities: (deps) => createScanActivities({ recorder: deps.scanRecorder }),

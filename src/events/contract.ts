@@ -74,6 +74,19 @@ export interface RecordedEvent {
   readonly replayed: boolean
 }
 
+/** What is known for ever of an event that was sealed. */
+export interface SealedEvent {
+  /** 32 bytes. */
+  readonly leafHash: Uint8Array
+  readonly receivedAt: Date
+}
+
+/** The log's memory of ids. Implemented by `transparency-log/sealed-events.ts`; asked by intake. */
+export interface SealedEvents {
+  /** undefined = no event was ever sealed under this id. */
+  find(organizationId: string, eventId: string): Promise<SealedEvent | undefined>
+}
+
 /** Writes Annals' own events. Implemented by `events/system-events.ts`; asked by every other domain. */
 export interface SystemEventWriter {
   /** Resolves after a majority, journaled commit. @throws AnnalsError `unavailable` | `overloaded` */

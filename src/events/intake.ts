@@ -11,12 +11,12 @@ import { AnnalsError } from '../errors.js'
 import { idFromDigest, newId } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
-import type { ActionRules, EventInput, RecordedEvent } from './contract.js'
+import type { ActionRules, EventInput, RecordedEvent, SealedEvents } from './contract.js'
 import type { OrganizationDetection } from './detection.js'
 import type { GroupCommitter } from './group-commit.js'
 import { fingerprintOf, protectEvent, type EventSubjects } from './protect.js'
 import { screen, type Screened } from './screening.js'
-import { eventDocumentId, type EventCollection, type StoredEvent } from './store.js'
+import { eventDocumentId, eventIdOf, type EventCollection, type StoredEvent } from './store.js'
 
 /** An organization as intake needs it: what makes a person there, what is detected, and its keys. */
 export interface IntakeOrganization {
@@ -51,6 +51,8 @@ export interface IntakeDependencies {
   readonly events: EventCollection
   readonly committer: GroupCommitter
   readonly directory: SubjectDirectory
+  /** Ids that the log knows, also when their events have left the hot store. */
+  readonly sealed: SealedEvents
   /** What action schemas ask of events; absent = nothing. */
   readonly rules?: ActionRules
 }
@@ -59,7 +61,7 @@ const maxRounds = 5
 const maxVisibilityTries = 40
 const fencePauseMs = 250
 
-export function createIntake({ events, committer, directory, rules }: IntakeDependencies): Intake {
+export function createIntake({ events, committer, directory, sealed, rules }: IntakeDependencies): Intake {
   async function submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent> {
     const { event: sent } = submission
     const { keyset } = organization
@@ -77,6 +79,11 @@ export function createIntake({ events, committer, directory, rules }: IntakeDepe
       return first
     }
     const { event, search, personalKeys } = screened
+    const bodies = event === sent ? [sent] : [event, sent]
+    if (idempotent) {
+      const known = await answerSealed(submission, bodies, keyset, id)
+      if (known !== undefined) return known
+    }
     const options = { id, receivedAt, fingerprint: idempotent, search, personalKeys }
     for (let round = 0; round < maxRounds; round += 1) {
       const persons = subjectsOf(screened, keyset)
@@ -97,7 +104,6 @@ export function createIntake({ events, committer, directory, rules }: IntakeDepe
         if (!(await takeBack(stored))) return answer
         continue
       }
-      const bodies = event === sent ? [sent] : [event, sent]
       const repeat = await answerRepeat(first, submission, bodies, keyset, id)
       if (repeat !== undefined) return repeat
     }
@@ -123,6 +129,25 @@ export function createIntake({ events, committer, directory, rules }: IntakeDepe
     return recorded(first, id, true)
   }
 
+  /**
+   * Answers a repeat of an event that was sealed: compared while it is hot, by id and leaf hash for ever after. It comes
+   * before anything is stored, so that a repeat makes no subject of a person who was erased.
+   * @throws AnnalsError `idempotency_conflict`
+   */
+  async function answerSealed(
+    submission: Submission,
+    bodies: readonly EventInput[],
+    keyset: OrganizationKeyset,
+    id: string,
+  ): Promise<RecordedEvent | undefined> {
+    const { organizationId } = keyset
+    const known = await sealed.find(organizationId, id)
+    if (known === undefined) return undefined
+    const hot = await findExisting(eventDocumentId(organizationId, id))
+    if (hot === undefined) return recorded({ organizationId, ...known }, id, true)
+    return answerRepeat(hot, submission, bodies, keyset, id)
+  }
+
   /** The answer of the event that was accepted under this id before; undefined where there is none. */
   async function replay(
     submission: Submission,
@@ -131,7 +156,7 @@ export function createIntake({ events, committer, directory, rules }: IntakeDepe
   ): Promise<RecordedEvent | undefined> {
     for (let round = 0; round < maxRounds; round += 1) {
       const first = await findExisting(eventDocumentId(keyset.organizationId, id))
-      if (first === undefined) return undefined
+      if (first === undefined) return answerSealed(submission, [submission.event], keyset, id)
       const answer = await answerRepeat(first, submission, [submission.event], keyset, id)
       if (answer !== undefined) return answer
     }
@@ -171,7 +196,7 @@ export function createIntake({ events, committer, directory, rules }: IntakeDepe
   /**
    * Removes our own event, which was committed after its lease had lapsed into a fence. Only while nobody else
    * can rely on it: still pending, with our leaf, answered to nobody. False = it belongs to the fenced subject,
-   * whose erasure covers it, and is answered as it stands.
+   * whose erasure covers it, and is answered as it stands. The sealer may have removed it as abandoned.
    */
   async function takeBack(stored: StoredEvent): Promise<boolean> {
     const result = await events.deleteOne({
@@ -180,7 +205,10 @@ export function createIntake({ events, committer, directory, rules }: IntakeDepe
       pending: true,
       answered: { $exists: false },
     })
-    return result.deletedCount === 1
+    if (result.deletedCount === 1) return true
+    const { _id, organizationId, leafHash } = stored
+    const stands = await events.findOne({ _id, leafHash }, { projection: { _id: 1 } })
+    return stands === null && (await sealed.find(organizationId, eventIdOf(_id))) === undefined
   }
 
   /**
@@ -249,7 +277,7 @@ export function idForKey(keyset: OrganizationKeyset, prefix: string, key: string
 }
 
 function recorded(
-  event: Pick<StoredEvent, 'organizationId' | 'receivedAt' | 'leafHash'>,
+  event: Omit<RecordedEvent, 'id' | 'replayed'>,
   id: string,
   replayed: boolean,
 ): RecordedEvent {

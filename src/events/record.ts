@@ -100,10 +100,15 @@ export class CommitmentList {
   constructor(private readonly eventId: string) {}
 
   add(slot: string, salt: Uint8Array, json: string): void {
-    if (this.#length + commitmentBytes > this.#bytes.length) {
-      this.#bytes = Buffer.concat([this.#bytes, Buffer.allocUnsafe(this.#bytes.length)])
-    }
+    this.#reserve()
     this.#bytes.write(commitmentText(this.eventId, slot, salt, json), this.#length, 'latin1')
+    this.#length += commitmentBytes
+  }
+
+  /** Adds a commitment that is known (32 bytes): its value is encrypted, or went. */
+  addKnown(commitment: Uint8Array): void {
+    this.#reserve()
+    this.#bytes.set(commitment, this.#length)
     this.#length += commitmentBytes
   }
 
@@ -116,9 +121,16 @@ export class CommitmentList {
   digest(): string {
     return hash('sha256', this.#bytes.subarray(0, this.#length), 'base64url')
   }
+
+  #reserve(): void {
+    if (this.#length + commitmentBytes > this.#bytes.length) {
+      this.#bytes = Buffer.concat([this.#bytes, Buffer.allocUnsafe(this.#bytes.length)])
+    }
+  }
 }
 
-const commitmentBytes = 32
+/** Bytes of a commitment. */
+export const commitmentBytes = 32
 /** Shared by all lists: an event is protected without waiting, so no two are under way. */
 const commitmentScratch = Buffer.allocUnsafeSlow(commitmentBytes * 512)
 

@@ -71,11 +71,19 @@ export interface StoredEvent {
   readonly mac: Buffer
   /** HMAC over the body, where the post was idempotent; goes with the content. */
   readonly fingerprint?: Buffer
-  /** True until sealed. */
+  /** True until sealed, or set aside. */
   readonly pending?: true
+  /** Why a pending row is never sealed (transparency-log/examine.ts): nothing waits for it any more. */
+  readonly setAside?: SetAsideReason
   /** A repeat was answered from this event while it was pending (subjects/leases.ts). */
   readonly answered?: true
 }
+
+/**
+ * `invalid_mac`: no row of intake's. `unknown_organization`: of an organization that was never provisioned.
+ * `already_sealed`: another leaf stands in the log under its id.
+ */
+export type SetAsideReason = 'invalid_mac' | 'unknown_organization' | 'already_sealed'
 
 export type EventCollection = Collection<StoredEvent>
 
@@ -95,8 +103,10 @@ export async function ensureEventIndexes(events: EventCollection): Promise<void>
       name: 'organization_terms_time',
     },
     {
-      key: { organizationId: 1, _id: 1 },
-      name: 'pending',
+      // What sealing waits for, by organization and then in the order of receipt: nothing that was accepted earlier
+      // is overtaken. `pending` is part of the key so that "which organizations" is a skip scan, and needs no document.
+      key: { pending: 1, organizationId: 1, receivedAt: 1 },
+      name: 'pending_received',
       partialFilterExpression: { pending: true },
     },
   ])

@@ -3,7 +3,7 @@
  * They take the same path as everybody's, and stand in the same log.
  */
 import type { ClientSession } from 'mongodb'
-import type { EventInput, RecordedEvent, SystemEvent, SystemEventWriter } from './contract.js'
+import type { EventInput, RecordedEvent, SealedEvents, SystemEvent, SystemEventWriter } from './contract.js'
 import { idForKey, type Intake, type IntakeOrganization } from './intake.js'
 import { protectEvent } from './protect.js'
 import { newId } from '../ids.js'
@@ -12,6 +12,7 @@ import { eventDocumentId, type EventCollection } from './store.js'
 export interface SystemEventDependencies {
   readonly intake: Intake
   readonly events: EventCollection
+  readonly sealed: SealedEvents
   /** The organization, read through the session where its creation belongs to the same transaction. */
   readonly organization: (organizationId: string, session?: ClientSession) => Promise<IntakeOrganization>
 }
@@ -22,6 +23,7 @@ const estimatedBytes = 2_048
 export function createSystemEventWriter({
   intake,
   events,
+  sealed,
   organization,
 }: SystemEventDependencies): SystemEventWriter {
   return {
@@ -38,6 +40,8 @@ export function createSystemEventWriter({
       if (event.onceKey !== undefined) {
         const first = await events.findOne({ _id: eventDocumentId(event.organizationId, id) }, { session })
         if (first !== null) return { id, replayed: true, ...answerOf(first) }
+        const known = await sealed.find(event.organizationId, id)
+        if (known !== undefined) return { id, organizationId: event.organizationId, replayed: true, ...known }
       }
       // Actor and targets are things: no subject, no lease, nothing to look at after the commit.
       const subjects = { actor: undefined, targets: (event.targets ?? []).map(() => undefined) }

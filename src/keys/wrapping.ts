@@ -13,7 +13,12 @@ const keyBytes = 32
 
 /** What went wrong with a key. A missing or wrong key is an error, never a sign that something was erased. */
 export type KeyErrorCode =
-  'cannot_open' | 'root_key_missing' | 'wrong_root_key' | 'period_key_missing' | 'malformed_key'
+  | 'cannot_open'
+  | 'root_key_missing'
+  | 'wrong_root_key'
+  | 'period_key_missing'
+  | 'signing_key_missing'
+  | 'malformed_key'
 
 export class KeyError extends Error {
   override readonly name = 'KeyError'

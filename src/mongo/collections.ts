@@ -5,8 +5,12 @@ export const collectionNames = {
   deployment: 'deployment',
   directory: 'directory',
   events: 'events',
+  logEntries: 'logEntries',
+  logHeads: 'logHeads',
+  logTiles: 'logTiles',
   organizations: 'organizations',
   scanFindings: 'scanFindings',
   scans: 'scans',
+  signingKeys: 'signingKeys',
   subjects: 'subjects',
 } as const

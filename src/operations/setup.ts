@@ -14,6 +14,7 @@ import { ensureSubjectIndexes, subjectStore } from '../subjects/store.js'
 import { connectTemporal, temporalOptions } from '../temporal/client.js'
 import { ensureCodecKeyFile } from '../temporal/codec-keys.js'
 import { setUpTemporal } from '../temporal/setup.js'
+import { ensureLogIndexes, logCollections } from '../transparency-log/store.js'
 
 export interface SetupResult {
   /** The secret of the first administrator's key, shown once; undefined where there was a key already. */
@@ -44,6 +45,8 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureSubjectIndexes(subjectStore(core.db))
     await ensureAccessKeyIndexes(accessKeyCollection(core.db))
     await ensureScanIndexes(core.db)
+    await ensureLogIndexes(logCollections(core.db))
+    await core.signingKeys.ensure()
     await core.organizations.ensureSystemOrganization()
     if (config.adminKey !== undefined) await core.accessKeys.ensureAdminKey(config.adminKey)
     const first = await core.accessKeys.ensureFirstKey()

@@ -102,7 +102,7 @@ export async function openScanWorld(environment: Record<string, string> = {}): P
       const running = await startWorkers({
         config: world.config,
         logger,
-        deps: { scanRecorder: recorder },
+        deps: { scanRecorder: recorder, sealing: { ...core.sealing, logger } },
         queues: ['scans'],
       })
       workers.push(running)

@@ -38,10 +38,10 @@ function openProcess(clock: Clock = movableClock()): {
   intake: Intake
   committer: GroupCommitter
 } {
-  const { events, keyring } = world.api.core
+  const { events, keyring, sealedEvents } = world.api.core
   const directory = createSubjectDirectory(store, keyring.periods, clock)
   const committer = new GroupCommitter(events)
-  return { directory, committer, intake: createIntake({ events, committer, directory }) }
+  return { directory, committer, intake: createIntake({ events, committer, directory, sealed: sealedEvents }) }
 }
 
 let nextPerson = 0

@@ -25,14 +25,23 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { openCore } = await import('../../composition.js')
     const { createScanRecorder } = await import('../../scans/recorder.js')
     const { createScanStore } = await import('../../scans/store.js')
+    const { registerPendingMetrics, registerSealingMetrics } =
+      await import('../../transparency-log/log-metrics.js')
     const core = await openCore(config, logger)
     try {
       const store = createScanStore(core.db)
+      const { sealer, pending, alarms } = core.sealing
+      let sealed = 0
       const workers = await startWorkers({
         config,
         logger,
         deps: {
           scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+          sealing: { sealer, pending, alarms, logger, onSealed: (events) => (sealed += events) },
+        },
+        registerMetrics(registry) {
+          registerPendingMetrics(registry, pending)
+          registerSealingMetrics(registry, { alarms, sealed: () => sealed })
         },
         queues: options.queues ?? config.queues,
         versioning: options.makeCurrent === true ? 'always' : 'if_none',

@@ -1,0 +1,28 @@
+/** The published names of sealing in Temporal. Pure. */
+export const sealWorkflowType = 'seal'
+export const sealTaskQueue = 'annals-seal'
+
+/**
+ * Organizations hash to one of these, so that several workers share the work. A constant: two workers that
+ * disagreed about it would still be harmless, since sealing is exactly once whoever does it.
+ */
+export const sealPartitions = 4
+
+export const sealWorkflowId = (region: string, partition: number): string =>
+  `seal/${region}/${String(partition)}`
+
+export interface SealInput {
+  readonly region: string
+  readonly partition: number
+  /** Events sealed by the runs before this one. */
+  readonly sealed?: number
+  /** Turns of the activity after which a new history begins. For tests. */
+  readonly turns?: number
+}
+
+/** What one turn of the activity did. */
+export interface SealTurn {
+  readonly sealed: number
+  /** Rows that were never Annals', or are no longer what was accepted. */
+  readonly alarms: number
+}

@@ -1,0 +1,55 @@
+/** What the tests of sealing share: accepted events, and a drain of everybody. */
+import type { Core } from '../../src/composition.js'
+import type { EventInput } from '../../src/events/contract.js'
+import type { Acknowledged } from './log-oracle.js'
+import { openWorld, type World, type WorldOptions } from './world.js'
+
+export const openSealingWorld = (options: WorldOptions = {}): Promise<World> => openWorld(options)
+
+/** An event about a person of its own. */
+export const personEvent = (organizationId: string, number: number): EventInput => ({
+  organizationId,
+  action: 'team.member.invited',
+  occurredAt: new Date(),
+  actor: {
+    type: 'user',
+    id: `u_${String(number)}`,
+    name: 'Jane Doe',
+    email: `jane${String(number)}@acme.example`,
+  },
+  targets: [{ type: 'team', id: 't_9', name: 'Platform' }],
+  context: { ip: '203.0.113.7', requestId: `req_${String(number)}` },
+  outcome: 'success',
+  category: 'account',
+  metadata: { plan: 'pro', seats: number },
+  version: 1,
+})
+
+/** Takes events in, one after the other in order of receipt where there are few of them. */
+export async function accept(core: Core, organizationId: string, count: number): Promise<Acknowledged[]> {
+  const organization = await core.eventOrganizations.ensure(organizationId, 'system')
+  const submit = (number: number) =>
+    core.intake.submit({ event: personEvent(organizationId, number), size: 1_024 }, organization)
+  const accepted: Acknowledged[] = []
+  if (count > 10) return Promise.all(Array.from({ length: count }, (_, number) => submit(number % 50)))
+  for (let number = 0; number < count; number += 1) {
+    accepted.push(await submit(number))
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  return accepted
+}
+
+const maxRounds = 50
+
+/** Seals whatever is pending, as the loop would. */
+export async function drainAll(core: Core): Promise<number> {
+  let sealed = 0
+  for (let round = 0; ; round += 1) {
+    if (round > maxRounds) throw new Error('events are pending and not sealed')
+    const waiting = await core.events.distinct('organizationId', { pending: true })
+    if (waiting.length === 0) return sealed
+    for (const organizationId of waiting) {
+      sealed += (await core.sealing.sealer.drainOrganization(organizationId)).sealed
+    }
+  }
+}
