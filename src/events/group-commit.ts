@@ -1,16 +1,16 @@
 /**
- * Group commit: one `insertMany` in flight, everything that arrives meanwhile goes into the next one. At load
- * this writes hundreds of events a round trip; when idle an event waits for nobody.
+ * Group commit: one insert in flight, everything that arrives meanwhile goes into the next one. At load this writes
+ * hundreds of events a round trip; when idle an event waits for nobody. Where whole groups wait (batches, streams), a
+ * second insert goes out beside the first, so that the database has work while the next group is serialised.
  *
  * The queue is bounded in events and bytes. An event that was let in is written or reported as failed: a
  * connection that breaks in mid-write is retried under the same ids, so the outcome is known in the end, until
  * `giveUpAfterMs`.
  */
 import { setTimeout } from 'node:timers/promises'
-import { MongoBulkWriteError } from 'mongodb'
 import { AnnalsError, errorIdentity } from '../errors.js'
+import { duplicateKeyCode, insertUnordered, WriteConcernError } from '../mongo/insert.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
-import { duplicateKeyCode, writeFailures } from '../mongo/write-failures.js'
 import type { EventCollection, StoredEvent } from './store.js'
 
 /** `duplicate`: an event with this id stood there before (maybe our own, from a try whose answer was lost). */
@@ -22,6 +22,7 @@ export interface GroupCommitLimits {
   readonly maxQueuedBytes: number
   readonly maxEventsPerWrite: number
   readonly maxBytesPerWrite: number
+  readonly maxWrites: number
   /** After this long without a majority, a write is given up and its callers get `unavailable`. */
   readonly giveUpAfterMs: number
 }
@@ -30,7 +31,8 @@ export const groupCommitLimits: GroupCommitLimits = {
   maxQueuedEvents: 20_000,
   maxQueuedBytes: 128 * 1_048_576,
   maxEventsPerWrite: 1_000,
-  maxBytesPerWrite: 16 * 1_048_576,
+  maxBytesPerWrite: 8 * 1_048_576,
+  maxWrites: 2,
   giveUpAfterMs: 10_000,
 }
 
@@ -45,7 +47,9 @@ export class GroupCommitter {
   #queue: Entry[] = []
   #queuedBytes = 0
   #queuedEvents = 0
-  #writing: Promise<void> | undefined
+  /** Writers that will still look at the queue. */
+  #active = 0
+  readonly #writers = new Set<Promise<void>>()
   #closed = false
 
   constructor(
@@ -80,17 +84,24 @@ export class GroupCommitter {
       this.#queue.push({ event, bytes, resolve, reject })
       this.#queuedEvents += 1
       this.#queuedBytes += bytes
-      this.#writing ??= this.#writeAll()
+      const full = this.#queue.length >= this.limits.maxEventsPerWrite
+      if (this.#active < (full ? this.limits.maxWrites : 1)) this.#startWriter()
     })
   }
 
   /** Lets nothing more in, and resolves when everything that was let in is written or failed. */
   async close(): Promise<void> {
     this.#closed = true
-    while (this.#writing !== undefined) await this.#writing
+    while (this.#active > 0) await Promise.all(this.#writers)
   }
 
-  async #writeAll(): Promise<void> {
+  #startWriter(): void {
+    this.#active += 1
+    const writer = this.#writeQueue().finally(() => this.#writers.delete(writer))
+    this.#writers.add(writer)
+  }
+
+  async #writeQueue(): Promise<void> {
     // One turn of the event loop: requests that arrived together are written together.
     await new Promise((resolve) => setImmediate(resolve))
     while (this.#queue.length > 0) {
@@ -101,7 +112,8 @@ export class GroupCommitter {
         this.#queuedBytes -= entry.bytes
       }
     }
-    this.#writing = undefined
+    // In the same turn as the last look at the queue: whoever comes after it starts a writer.
+    this.#active -= 1
   }
 
   #takeGroup(): Entry[] {
@@ -121,28 +133,20 @@ export class GroupCommitter {
     const giveUpAt = performance.now() + this.limits.giveUpAfterMs
     for (let attempt = 0; ; attempt += 1) {
       try {
-        await this.events.insertMany(
+        const refused = await insertUnordered(
+          this.events,
           group.map((entry) => entry.event),
-          { ordered: false, forceServerObjectId: true },
         )
-        for (const entry of group) entry.resolve('inserted')
+        group.forEach((entry, index) => {
+          const code = refused.get(index)
+          if (code === undefined) entry.resolve('inserted')
+          else if (code === duplicateKeyCode) entry.resolve('duplicate')
+          else entry.reject(this.#refusal(code))
+        })
         return
       } catch (error) {
-        const failures = writeFailures(error)
-        if (failures !== undefined) {
-          if ([...failures.values()].some((code) => code !== duplicateKeyCode))
-            this.onFailure(errorIdentity(error))
-          group.forEach((entry, index) => {
-            const code = failures.get(index)
-            if (code === undefined) entry.resolve('inserted')
-            else if (code === duplicateKeyCode) entry.resolve('duplicate')
-            else
-              entry.reject(new AnnalsError('internal', 'The database refused the event.', { cause: error }))
-          })
-          return
-        }
         this.onFailure(errorIdentity(error))
-        const mayPass = isMongoUnavailable(error) || error instanceof MongoBulkWriteError
+        const mayPass = isMongoUnavailable(error) || error instanceof WriteConcernError
         if (!mayPass || performance.now() > giveUpAt) {
           for (const entry of group) entry.reject(unavailable(error))
           return
@@ -151,6 +155,12 @@ export class GroupCommitter {
         await setTimeout(Math.min(1_000, 50 * 2 ** attempt))
       }
     }
+  }
+
+  /** The server said no to this event, and will again. */
+  #refusal(code: number): AnnalsError {
+    this.onFailure({ name: 'WriteError', code: String(code) })
+    return new AnnalsError('internal', 'The database refused the event.')
   }
 }
 

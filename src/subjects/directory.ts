@@ -12,7 +12,7 @@ import { newReference } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { PeriodKeys } from '../keys/period-keys.js'
 import { seal } from '../keys/wrapping.js'
-import { duplicateKeyCode, writeFailures } from '../mongo/write-failures.js'
+import { duplicateKeyCode, insertUnordered } from '../mongo/insert.js'
 import { Lease, leaseMs, type Clock } from './leases.js'
 import { normaliseEmail, resolvingIdentifier, searchableEmails, type Identifier } from './policy.js'
 import {
@@ -310,17 +310,13 @@ function entryOf(
 /** Inserts entries and returns the ids that were taken already. Every other failure is thrown. */
 async function insertIgnoringDuplicates(
   store: SubjectStore,
-  entries: DirectoryDocument[],
+  entries: readonly DirectoryDocument[],
 ): Promise<Set<string>> {
-  try {
-    await store.directory.insertMany(entries, { ordered: false })
-    return new Set()
-  } catch (error) {
-    const failures = writeFailures(error)
-    if (failures === undefined || [...failures.values()].some((code) => code !== duplicateKeyCode))
-      throw error
-    return new Set(entries.filter((_, index) => failures.has(index)).map((entry) => entry._id))
+  const refused = await insertUnordered(store.directory, entries)
+  if ([...refused.values()].some((code) => code !== duplicateKeyCode)) {
+    throw new Error('the database refused an entry of the directory')
   }
+  return new Set(entries.filter((_, index) => refused.has(index)).map((entry) => entry._id))
 }
 
 const busyPerson = () =>
