@@ -101,6 +101,8 @@ const environmentSchema = z.object({
   ANNALS_REGION_URLS: regionUrls.optional(),
   ANNALS_AUTO_PROVISION: flag.optional(),
   ANNALS_ADMIN_KEY: z.string().min(32, 'must have at least 32 characters').max(256).optional(),
+  ANNALS_URL: z.url({ protocol: /^https?$/ }).optional(),
+  ANNALS_KEY: z.string().min(1).max(256).optional(),
   ANNALS_QUEUES: queueList.optional(),
   ANNALS_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   ANNALS_METRICS_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
@@ -135,6 +137,8 @@ export interface Config {
   readonly region: { readonly name: string; readonly urls: ReadonlyMap<string, string> }
   readonly autoProvision: boolean
   readonly adminKey: string | undefined
+  /** Where commands that are clients (`import`, `demo`) find the API, and the key they use. */
+  readonly client: { readonly url: string | undefined; readonly key: string | undefined }
   readonly queues: readonly QueueName[]
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
   readonly metricsToken: string | undefined
@@ -181,6 +185,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     region: { name: env.ANNALS_REGION, urls: env.ANNALS_REGION_URLS ?? new Map() },
     autoProvision: env.ANNALS_AUTO_PROVISION ?? env.ANNALS_REGION_URLS === undefined,
     adminKey: env.ANNALS_ADMIN_KEY,
+    client: { url: env.ANNALS_URL, key: env.ANNALS_KEY },
     queues: env.ANNALS_QUEUES ?? queueNames,
     logLevel: env.ANNALS_LOG_LEVEL,
     metricsToken: env.ANNALS_METRICS_TOKEN,

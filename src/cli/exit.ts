@@ -1,6 +1,7 @@
 /** From a failure to an exit code and a few words. The codes are pinned in INTERFACE.md. */
 import { CommanderError } from 'commander'
 import { MongoError } from 'mongodb'
+import { AnnalsClientError, type ClientErrorCode } from '../client/index.js'
 import { ConfigError } from '../config.js'
 import { AnnalsError, errorIdentity, type ErrorCode } from '../errors.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
@@ -33,6 +34,15 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   internal: exitCodes.failed,
 }
 
+const byClientCode: Readonly<Record<ClientErrorCode, ExitCode>> = {
+  ...byErrorCode,
+  unreachable: exitCodes.unreachable,
+  unexpected_answer: exitCodes.failed,
+  closed: exitCodes.failed,
+  aborted: exitCodes.failed,
+  bad_input: exitCodes.usage,
+}
+
 export interface Failure {
   readonly exitCode: ExitCode
   /** Absent where commander has already said it. */
@@ -50,6 +60,9 @@ export function failureOf(error: unknown): Failure {
       ({ path, message }) => `\n  ${path === '' ? 'the whole' : path}: ${message}`,
     )
     return { exitCode: byErrorCode[error.code], text: `${error.detail}${places.join('')}`, code: error.code }
+  }
+  if (error instanceof AnnalsClientError) {
+    return { exitCode: byClientCode[error.code], text: error.message, code: error.code }
   }
   if (isMongoUnavailable(error)) {
     return {

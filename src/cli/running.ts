@@ -7,7 +7,11 @@ import { AnnalsError } from '../errors.js'
 
 /** The file that `annals up` writes into the data folder while it runs. */
 export const runFileName = 'run.json'
-const runFileSchema = z.object({ mongodbUri: z.string(), temporalAddress: z.string().optional() })
+const runFileSchema = z.object({
+  mongodbUri: z.string(),
+  temporalAddress: z.string().optional(),
+  apiUrl: z.string().optional(),
+})
 
 /**
  * The configuration with a database: the one it names, else the one of an `annals up` on the same data folder.
@@ -28,6 +32,26 @@ export function withDatabase(config: Config): Config {
     mongodb: { ...config.mongodb, uri: running.mongodbUri },
     temporal: { ...config.temporal, address },
   }
+}
+
+export interface ApiAddress {
+  readonly url: string
+  readonly key: string | undefined
+}
+
+/** Where the API is: as given, as configured, where `annals up` has it, or at its usual port. */
+export function apiAddress(
+  config: Config,
+  given: { readonly url?: string | undefined; readonly key?: string | undefined },
+): ApiAddress {
+  const { client, http } = config
+  const url =
+    given.url ??
+    client.url ??
+    readRunFile(join(config.dataDirectory, runFileName))?.apiUrl ??
+    http.publicUrl ??
+    `http://${http.host}:${String(http.port)}`
+  return { url, key: given.key ?? client.key ?? config.adminKey }
 }
 
 /** @throws AnnalsError `temporal_unavailable` where the configuration names no Temporal server */

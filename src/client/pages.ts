@@ -7,9 +7,7 @@ interface Page {
 }
 
 /** @param load asks for the page at a cursor; undefined = the first */
-export async function* pages(
-  load: (cursor: string | undefined) => Promise<unknown>,
-): AsyncGenerator {
+export async function* pages(load: (cursor: string | undefined) => Promise<unknown>): AsyncGenerator {
   let cursor: string | undefined
   do {
     const page = asPage(await load(cursor))

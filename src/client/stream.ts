@@ -124,7 +124,7 @@ class StreamState<Tag> {
     if (problem === undefined) return
     this.answered(entry)
     this.#rejected += 1
-    this.#options.onFailure?.({ tag: entry.tag, problem })
+    callBack(() => this.#options.onFailure?.({ tag: entry.tag, problem }))
     const { maxFailures = defaultMaxFailures } = this.#options
     if (this.#rejected >= maxFailures) {
       throw new AnnalsClientError('too_many_failures', `${maxFailures} events were refused.`, { status: 422 })
@@ -145,12 +145,21 @@ class StreamState<Tag> {
 
   advance(): void {
     const last = this.#window.advance()
-    if (last !== undefined) this.#options.onProgress?.({ counts: this.counts, tag: last.tag })
+    if (last !== undefined) callBack(() => this.#options.onProgress?.({ counts: this.counts, tag: last.tag }))
   }
 
   async release(): Promise<void> {
     await this.#next?.catch(() => undefined)
     await this.#source.return?.()
+  }
+}
+
+/** A callback that fails ends the stream: it is no failure of the connection. */
+function callBack(call: () => void): void {
+  try {
+    call()
+  } catch (error) {
+    throw new AnnalsClientError('aborted', 'A callback of the stream failed.', { cause: error })
   }
 }
 

@@ -2,6 +2,8 @@
 export const limits = {
   /** Bytes of one event's JSON: the body of a single post, one item of a batch. */
   maxEventBytes: 262_144,
+  /** Bytes of one line of a stream: an event with its idempotency key, and some white space. */
+  maxLineBytes: 264_192,
   /** Bytes of a batch's body, after decompression. */
   maxBatchBytes: 33_554_432,
   /** Bytes of a search's body. */

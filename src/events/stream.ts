@@ -28,7 +28,7 @@ import { AnnalsError } from '../errors.js'
 import type { RecordedEvent } from './contract.js'
 import { HeldOutput } from './held-output.js'
 import { limits } from './limits.js'
-import { LineSplitter, type Line, type LineFault } from './ndjson.js'
+import { LineSplitter, parseLine, type LineFault, type RawLine } from './ndjson.js'
 import { StreamAnswers, type StreamCounts, type StreamEntry, type StreamProblem } from './stream-answers.js'
 
 export interface StreamLimits {
@@ -97,7 +97,7 @@ export interface StreamEnd {
 /** One stream, from its first line to its last. */
 export class EventStream {
   readonly #options: StreamOptions
-  readonly #splitter = new LineSplitter(limits.maxEventBytes)
+  readonly #splitter = new LineSplitter(limits.maxLineBytes)
   readonly #answers: StreamAnswers
   readonly #output: HeldOutput
   #stop: AnnalsError | 'aborted' | undefined
@@ -197,10 +197,10 @@ export class EventStream {
   }
 
   /** False = the stream was stopped before the line was taken. */
-  async #takeWhenReady(line: Line): Promise<boolean> {
+  async #takeWhenReady(line: RawLine): Promise<boolean> {
     while (this.#stop === undefined && !this.#mayTake()) await this.#change()
     if (this.#stop !== undefined) return false
-    await this.#waitForRoom(line.bytes)
+    await this.#waitForRoom(line.length)
     this.#take(line)
     return true
   }
@@ -221,13 +221,12 @@ export class EventStream {
       await setTimeout(roomPollMs)
   }
 
-  #take(line: Line): void {
+  #take(line: RawLine): void {
     this.#lastLine = line.number
     const entry = this.#answers.open(line.number)
-    this.#inFlightBytes += line.bytes
-    const taken = line.content.ok
-      ? this.#options.accept(line.content.value)
-      : Promise.reject(faultOf(line.content.fault))
+    this.#inFlightBytes += line.length
+    const parsed = parseLine(line)
+    const taken = parsed.ok ? this.#options.accept(parsed.value) : Promise.reject(faultOf(parsed.fault))
     taken
       .then(
         (recorded) => {
@@ -237,7 +236,7 @@ export class EventStream {
         (error: unknown) => this.#failed(entry, error),
       )
       .finally(() => {
-        this.#inFlightBytes -= line.bytes
+        this.#inFlightBytes -= line.length
         this.#changed()
       })
       // What stands above cannot fail but by a mistake of ours; the connection is then the thing to give up.
@@ -329,7 +328,7 @@ export class EventStream {
 function faultOf(fault: LineFault): AnnalsError {
   switch (fault) {
     case 'too_large':
-      return new AnnalsError('too_large', `The line is over the limit of ${limits.maxEventBytes} bytes.`)
+      return new AnnalsError('too_large', `The line is over the limit of ${limits.maxLineBytes} bytes.`)
     case 'not_utf8':
       return new AnnalsError('malformed', 'The line is not valid UTF-8.')
     case 'not_json':

@@ -83,9 +83,12 @@ async function startEverything(starting: Starting): Promise<void> {
   const config = await startServers(starting)
   // Other commands (`annals keys …`) find the database by this file. A given address may hold a password.
   const { mongodb, temporal } = config
-  writeFileSync(runFile, JSON.stringify({ mongodbUri: mongodb.uri, temporalAddress: temporal.address }), {
-    mode: 0o600,
-  })
+  const found = {
+    mongodbUri: mongodb.uri,
+    temporalAddress: temporal.address,
+    apiUrl: config.http.publicUrl ?? `http://${config.http.host}:${String(config.http.port)}`,
+  }
+  writeFileSync(runFile, JSON.stringify(found), { mode: 0o600 })
 
   stop.signal.throwIfAborted()
   output.note('setup: keys, indexes, namespace …')
