@@ -140,7 +140,7 @@ export class EventStream {
 
   #listen(): void {
     const { source, input, output } = this.#options
-    input.on('readable', () => this.#changed())
+    input.on('readable', this.#changed)
     input.once('end', () => {
       this.#inputOver = true
       this.#changed()
@@ -150,6 +150,7 @@ export class EventStream {
       if (input !== source) this.#end(unreadable())
     })
     const over = () => {
+      if (!this.#sourceOver) this.#inputAt = performance.now()
       this.#sourceOver = true
       this.#changed()
     }
@@ -286,6 +287,8 @@ export class EventStream {
       )
       this.#output.end()
     }
+    // A stream with this listener does not flow.
+    input.off('readable', this.#changed)
     if (source !== input) source.unpipe()
     source.on('data', () => {
       this.#inputAt = performance.now()
@@ -303,15 +306,15 @@ export class EventStream {
     this.#inputAt = startedAt
     while (this.#stop !== 'aborted' && !(this.#outputOver && this.#sourceOver)) {
       const now = performance.now()
-      const sinceInput = this.#sourceOver ? Number.POSITIVE_INFINITY : now - this.#inputAt
-      const sinceOutput = this.#outputOver ? Number.POSITIVE_INFINITY : this.#output.stalledMs
       if (now - startedAt > (this.#draining ? drainLingerMs : lingerMs)) return
-      if (Math.min(sinceInput, sinceOutput) > stalledMs) return
+      // A reader has its time from the end of its sending on, however long its answers have been waiting.
+      const quietMs = now - this.#inputAt
+      if ((this.#outputOver ? quietMs : Math.min(quietMs, this.#output.stalledMs)) > stalledMs) return
       await this.#change()
     }
   }
 
-  #changed(): void {
+  readonly #changed = (): void => {
     if (this.#answers.through - this.#progressSaid >= progressEvery) this.#sayProgress(progressEvery)
     this.#wake?.()
     this.#wake = undefined
