@@ -20,6 +20,7 @@ import { createLogger } from '../src/logging.js'
 import { setUpDatabase } from '../src/operations/setup.js'
 import { ensureCodecKeyFile } from '../src/temporal/codec-keys.js'
 import { benchCollections, sampleEvents, storedTemplates } from './data.js'
+import { benchSealing } from './sealing.js'
 import { load, quantile, requestBytes, type LoadResult } from './http-load.js'
 
 const { values } = parseArgs({
@@ -206,6 +207,7 @@ try {
   await core.close()
   await benchSingle(environment, firstKey)
   await benchBatch(config, environment, firstKey)
+  await benchSealing(config, say)
 } finally {
   await mongod.stop()
   await rm(folder, { recursive: true, force: true })

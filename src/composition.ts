@@ -141,7 +141,11 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
 
-  const signingKeys = createSigningKeys({ db, root: keyring.root, importSeed: nodeNoteCrypto.importSeed })
+  const signingKeys = createSigningKeys({
+    db,
+    root: keyring.root,
+    importSeed: (seed) => nodeNoteCrypto.importSeed(seed),
+  })
   const sealing = createSealing({
     client,
     db,

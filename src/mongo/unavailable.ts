@@ -47,3 +47,10 @@ export function isMongoUnavailable(error: unknown): boolean {
 /** True for an insert or update that a unique index refused. Its message quotes values: never log it. */
 export const isDuplicateKey = (error: unknown): boolean =>
   error instanceof MongoServerError && error.code === 11000
+
+/**
+ * True where another transaction holds a document for longer than one waits. One of a process that died holds it until
+ * the server's `transactionLifetimeLimitSeconds` (60 by default): sessions outlive connections.
+ */
+export const isWriteConflict = (error: unknown): boolean =>
+  error instanceof MongoServerError && error.code === 112

@@ -37,12 +37,12 @@ export function createSealedEvents(store: Pick<LogStore, 'locateAll' | 'records'
     try {
       const ids = questions.map(({ eventId }) => eventId)
       const located = await store.locateAll(organizationId, ids)
-      for (const { eventId, resolve } of questions) {
-        const leaf = located.get(eventId)
-        resolve(leaf === undefined ? undefined : await sealedEvent(organizationId, leaf))
+      for (const question of questions) {
+        const leaf = located.get(question.eventId)
+        question.resolve(leaf === undefined ? undefined : await sealedEvent(organizationId, leaf))
       }
     } catch (error) {
-      for (const { reject } of questions) reject(error)
+      for (const question of questions) question.reject(error)
     }
   }
 

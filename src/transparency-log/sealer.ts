@@ -9,7 +9,7 @@ import type { Collection } from 'mongodb'
 import { AnnalsError } from '../errors.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import { eventIdOf, type EventCollection, type SetAsideReason } from '../events/store.js'
-import { isDuplicateKey } from '../mongo/unavailable.js'
+import { isDuplicateKey, isWriteConflict } from '../mongo/unavailable.js'
 import { subjectDocumentId, type SubjectDocument } from '../subjects/store.js'
 import type { Alarms } from './alarms.js'
 import { LogError } from './errors.js'
@@ -90,7 +90,8 @@ export function createSealer(dependencies: SealerDependencies): Sealer {
           // know. Another sealer may have settled the first meanwhile, but not twice in a row.
           if ((await setAsideSealed(organizationId, counts)) > 0) unexplained = 0
           else if (++unexplained > 1) throw edgeMismatch()
-        } else if (!(error instanceof StaleBatchError)) throw error
+        } else if (isWriteConflict(error)) break
+        else if (!(error instanceof StaleBatchError)) throw error
       }
     }
     return { ...counts, drained: false }

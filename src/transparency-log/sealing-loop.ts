@@ -36,8 +36,8 @@ export interface SealingLoopResult {
 const idleMs = 250
 /** Organizations of one partition that are drained side by side: while one waits for its commit, another hashes. */
 const atOnce = 4
-/** An organization whose remaining events are all of fenced subjects is looked at again after this long. */
-const fencedPauseMs = 1_000
+/** One whose remaining events are all of fenced subjects, or whose log another sealer holds, is looked at again then. */
+const heldPauseMs = 1_000
 /** One that failed: its log does not fit together, or an error that nobody foresaw. */
 const failedPauseMs = 30_000
 
@@ -63,8 +63,8 @@ export async function runSealingLoop(
   const drainOne = async (organizationId: string): Promise<void> => {
     const result = await drain(dependencies, organizationId, signal)
     if (result === undefined) pauses.set(organizationId, performance.now() + failedPauseMs)
-    else if (result.sealed === 0 && result.skipped > 0) {
-      pauses.set(organizationId, performance.now() + fencedPauseMs)
+    else if (result.sealed === 0 && (result.skipped > 0 || !result.drained)) {
+      pauses.set(organizationId, performance.now() + heldPauseMs)
     }
     sealed += result?.sealed ?? 0
     setAside += result?.setAside ?? 0

@@ -50,7 +50,7 @@ export function createSealing(dependencies: SealingDependencies): Sealing {
     subjects,
     alarms,
     now,
-    originOf: keys.origin,
+    originOf: (organizationId, generation) => keys.origin(organizationId, generation),
     signersOf: (origin) => keys.signers(origin),
     keysetOf: async (organizationId) => (await organizations.require(organizationId)).keyset,
     recordDamage: async (damage, session) => {
