@@ -9,8 +9,6 @@ import type { LogFile } from './log-file.js'
 import { loopback, portAnswers } from './ports.js'
 import { describeExit, spawnServer, type ServerProcess } from './server-process.js'
 
-const replicaSet = 'annals'
-
 /** Generous: after `kill -9` the journal is replayed before the port answers. */
 const startTimeoutMs = 120_000
 
@@ -19,6 +17,11 @@ export interface MongodOptions {
   /** Holds the data files; made where it does not exist. */
   readonly dbPath: string
   readonly port: number
+  /**
+   * Names the set, and thereby this data folder: a client that asks for the set by name refuses any other server
+   * that happens to answer on the port.
+   */
+  readonly replicaSet: string
   readonly log: LogFile
   /** The cache of the storage engine; its own default would be half of the machine's memory. */
   readonly cacheGigabytes?: number
@@ -49,7 +52,7 @@ export async function startMongod(options: MongodOptions): Promise<RunningMongod
   const giveUp = new AbortController()
   try {
     await Promise.race([
-      becomePrimary(options.port, AbortSignal.any([giveUp.signal, AbortSignal.timeout(startTimeoutMs)])),
+      becomePrimary(options, AbortSignal.any([giveUp.signal, AbortSignal.timeout(startTimeoutMs)])),
       server.exited.then((exit) => {
         throw new AnnalsError('unavailable', `mongod did not start: ${explainExit(exit, options)}`)
       }),
@@ -62,11 +65,11 @@ export async function startMongod(options: MongodOptions): Promise<RunningMongod
       cause: error,
     })
   }
-  const uri = `mongodb://${loopback}:${options.port}/?replicaSet=${replicaSet}`
+  const uri = `mongodb://${loopback}:${options.port}/?replicaSet=${options.replicaSet}`
   return { ...server, uri, port: options.port }
 }
 
-function mongodArguments({ dbPath, port, cacheGigabytes = 0.5 }: MongodOptions): string[] {
+function mongodArguments({ dbPath, port, replicaSet, cacheGigabytes = 0.5 }: MongodOptions): string[] {
   return [
     ['--dbpath', dbPath],
     ['--port', String(port), '--bind_ip', loopback, '--nounixsocket'],
@@ -99,7 +102,7 @@ const configSchema = z.object({
   }),
 })
 
-async function becomePrimary(port: number, signal: AbortSignal): Promise<void> {
+async function becomePrimary({ port, replicaSet }: MongodOptions, signal: AbortSignal): Promise<void> {
   await portAnswers(port, signal)
   const client = new MongoClient(`mongodb://${loopback}:${port}/?directConnection=true`, {
     serverSelectionTimeoutMS: startTimeoutMs,
@@ -110,7 +113,7 @@ async function becomePrimary(port: number, signal: AbortSignal): Promise<void> {
   try {
     await client.connect()
     const admin = client.db('admin')
-    while (!(await stepTowardsPrimary(admin, `${loopback}:${port}`))) {
+    while (!(await stepTowardsPrimary(admin, replicaSet, `${loopback}:${port}`))) {
       await sleep(25, undefined, { signal })
     }
   } finally {
@@ -124,10 +127,10 @@ async function becomePrimary(port: number, signal: AbortSignal): Promise<void> {
  * program that accepts connections and says nothing, the server looks for itself there for 30 s first.
  * @returns whether it takes writes now
  */
-async function stepTowardsPrimary(admin: Db, host: string): Promise<boolean> {
+async function stepTowardsPrimary(admin: Db, replicaSet: string, host: string): Promise<boolean> {
   try {
     const state = await replicaState(admin)
-    if (state === 'NotYetInitialized') await initiate(admin, host)
+    if (state === 'NotYetInitialized') await initiate(admin, replicaSet, host)
     if (state === 'InvalidReplicaSetConfig') await moveTo(admin, host)
     return state === 'member' && (await admin.command({ hello: 1 }))['isWritablePrimary'] === true
   } catch (error) {
@@ -149,7 +152,7 @@ async function replicaState(admin: Db): Promise<'member' | 'NotYetInitialized' |
 }
 
 /** New, or an old one that has not read its configuration yet: then the server refuses, and the next look tells. */
-async function initiate(admin: Db, host: string): Promise<void> {
+async function initiate(admin: Db, replicaSet: string, host: string): Promise<void> {
   try {
     await admin.command({ replSetInitiate: { _id: replicaSet, members: [{ _id: 0, host }] } })
   } catch (error) {

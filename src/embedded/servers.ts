@@ -5,8 +5,9 @@ import { findBinary, mongodSource, temporalSource, type Progress } from './find-
 import { LogFile } from './log-file.js'
 import { withoutDocuments } from './mongod-log.js'
 import { startMongod, type RunningMongod } from './mongod.js'
-import { freePort } from './ports.js'
+import { claimPort } from './port-claims.js'
 import { recordProcess } from './records.js'
+import { randomFromFile } from './random-file.js'
 import { startTemporal, type RunningTemporal } from './temporal.js'
 
 export interface MongodPlan {
@@ -43,9 +44,11 @@ export async function prepareMongod(plan: MongodPlan): Promise<Start<RunningMong
   const binary = await findBinary(mongodSource, { ...plan, given: plan.binary })
   const log = new LogFile({ path: join(plan.dataDirectory, 'logs', 'mongod.log'), filter: withoutDocuments })
   const port = await announcedPort('mongod', plan.preferredPort, plan.progress)
+  const setId = randomFromFile(join(plan.dataDirectory, 'mongodb-set'), 4)
   return () =>
     startMongod({
       command: binary.command,
+      replicaSet: `annals-${setId}`,
       dbPath: join(plan.dataDirectory, 'mongodb'),
       port,
       log,
@@ -78,7 +81,7 @@ export async function prepareTemporal(plan: TemporalPlan): Promise<Start<Running
 
 /** A free port, and a word about it where it is not the one that was asked for. */
 export async function announcedPort(name: string, preferred: number, progress: Progress): Promise<number> {
-  const port = await freePort(preferred)
+  const port = await claimPort(preferred)
   if (preferred !== 0 && port !== preferred) {
     progress(`${name}: port ${preferred} is in use, taking ${port} instead`)
   }

@@ -94,6 +94,14 @@ describe('embedded servers', () => {
     expect(await withCollection(second.uri, (things) => things.countDocuments({ kept: true }))).toBe(1)
   })
 
+  test('a client of one data folder refuses the server of another that answers on its port', async () => {
+    const server = await mongodOn(0)
+    const ofAnother = server.uri.replace(/replicaSet=.*/, 'replicaSet=annals-another')
+    const client = new MongoClient(ofAnother, { serverSelectionTimeoutMS: 500 })
+    await expect(client.connect()).rejects.toThrow()
+    await client.close()
+  })
+
   test('a mongod that was killed is started again and has lost no journaled write', async () => {
     const start = await prepareMongod({ ...plan(), binary: config.binaries.mongod, preferredPort: 0 })
     const supervised = new Supervised({

@@ -10,7 +10,7 @@ import { lockDataDirectory } from '../../embedded/lock.js'
 import { LogFile } from '../../embedded/log-file.js'
 import { loopback } from '../../embedded/ports.js'
 import { killRecorded, recordProcess, stopLeftovers } from '../../embedded/records.js'
-import { secretFromFile } from '../../embedded/secret-file.js'
+import { randomFromFile } from '../../embedded/random-file.js'
 import type { ServerProcess } from '../../embedded/server-process.js'
 import { announcedPort, both, prepareMongod, prepareTemporal } from '../../embedded/servers.js'
 import { Supervised } from '../../embedded/supervisor.js'
@@ -119,7 +119,8 @@ async function startServers({ config, output, running, stop }: Starting): Promis
   const { dataDirectory, cacheDirectory } = config
   const progress = output.note
   const httpPort = await announcedPort('API', config.http.port, progress)
-  const codecPathSecret = config.codecPathSecret ?? secretFromFile(join(dataDirectory, 'codec-path-secret'))
+  const codecPathSecret =
+    config.codecPathSecret ?? randomFromFile(join(dataDirectory, 'codec-path-secret'), 32)
   const supervise = async <Running extends ServerProcess>(name: string, start: () => Promise<Running>) => {
     const supervised = new Supervised({ name, start, progress, onGiveUp: stop.fail })
     running.push(supervised)

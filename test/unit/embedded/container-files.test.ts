@@ -109,7 +109,7 @@ describe('docker-compose.yml', () => {
     const ajv = new Ajv({
       strict: false,
       allErrors: true,
-      formats: { duration: true, ports: true, expose: true },
+      formats: { duration: true, ports: true, expose: true, subnet_ip_address: true },
     })
     const check = ajv.compile(z.record(z.string(), z.unknown()).parse(withoutIds))
     // The top-level name is newer than this copy of the schema.

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lockDataDirectory } from '../../../src/embedded/lock.js'
 import { identifyProcess } from '../../../src/embedded/process-table.js'
-import { secretFromFile } from '../../../src/embedded/secret-file.js'
+import { randomFromFile } from '../../../src/embedded/random-file.js'
 
 describe('the lock of a data folder', () => {
   let folder: string
@@ -47,8 +47,8 @@ describe('the lock of a data folder', () => {
 
   test('the secret beside it is made once', () => {
     lockDataDirectory(folder).release()
-    const secret = secretFromFile(join(folder, 'secret'))
+    const secret = randomFromFile(join(folder, 'secret'), 32)
     expect(secret).toMatch(/^[A-Za-z0-9_-]{43}$/)
-    expect(secretFromFile(join(folder, 'secret'))).toBe(secret)
+    expect(randomFromFile(join(folder, 'secret'), 32)).toBe(secret)
   })
 })
