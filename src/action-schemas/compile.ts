@@ -1,5 +1,5 @@
 /** From a checked schema to a function that says what of an event does not fit it. */
-import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
+import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js'
 import type { FieldError, FieldErrorCode } from '../errors.js'
 import type { EventInput, JsonObject } from '../events/contract.js'
 import { compileSafePattern } from '../events/detectors/safe-pattern.js'
@@ -16,6 +16,8 @@ const safeRegExp = Object.assign(
     if (expression === undefined) throw new Error('a pattern that was not checked')
     return {
       test: (text: string) => text.length <= actionSchemaLimits.maxMatchedLength && expression.test(text),
+      // ajv tells expressions apart by it: two that read alike are one to it.
+      toString: () => `/${pattern}/u`,
     }
   },
   { code: 'unused: no schema is compiled to a file' },
@@ -25,7 +27,7 @@ const safeRegExp = Object.assign(
  * The first error only: with all of them, a large event against a wide schema makes millions. Formats are
  * annotations, as the dialect has it. Nothing is changed, filled in or fetched.
  */
-const ajv = new Ajv2020({
+const options: Options = {
   strict: true,
   strictTypes: false,
   strictTuples: false,
@@ -37,7 +39,10 @@ const ajv = new Ajv2020({
   logger: false,
   code: { regExp: safeRegExp },
   keywords: [personalKeyword],
-})
+}
+
+/** Checks schemas against the dialect's own. Compiles nothing of a client's. */
+const dialect = new Ajv2020(options)
 
 /**
  * Compiles a schema that `checkSchema` found nothing wrong with.
@@ -45,24 +50,22 @@ const ajv = new Ajv2020({
  */
 export function compileSchema(schema: JsonObject): EventCheck | { readonly errors: readonly FieldError[] } {
   try {
-    if (ajv.validateSchema(schema) !== true) {
-      const errors = (ajv.errors ?? []).slice(0, 20).map(({ instancePath }) => ({
+    if (dialect.validateSchema(schema) !== true) {
+      const errors = (dialect.errors ?? []).slice(0, 20).map(({ instancePath }) => ({
         path: ['schema', ...pointerSteps(instancePath)].join('.'),
         code: 'malformed_value' as const,
         message: 'is not what JSON Schema 2020-12 takes here',
       }))
       return { errors }
     }
-    const validate = ajv.compile(schema)
+    // An instance keeps something of every schema it has compiled: one for each, which goes with its check.
+    const validate = new Ajv2020({ ...options, meta: false, validateSchema: false }).compile(schema)
     return ({ targets, context, metadata }) =>
       validate({ targets, context, metadata }) ? [] : (validate.errors ?? []).slice(0, 1).map(fieldErrorOf)
   } catch {
     // Its message quotes the schema.
     const message = 'is no schema that can be compiled in strict mode'
     return { errors: [{ path: 'schema', code: 'malformed_value', message }] }
-  } finally {
-    // The instance would keep every schema it has seen.
-    ajv.removeSchema(schema)
   }
 }
 

@@ -5,7 +5,6 @@
  * a map and no name that a client sends ever becomes a query. A schema itself never changes: compiled once, it is
  * kept as long as there is room.
  */
-import { LRUCache } from 'lru-cache'
 import type { MongoClient } from 'mongodb'
 import type { Caller } from '../access/contract.js'
 import { AnnalsError, notFound } from '../errors.js'
@@ -59,19 +58,19 @@ const everything = 'all'
 export function createActionSchemaService(dependencies: ActionSchemaDependencies): ActionSchemaService {
   const { client, schemas, systemEvents } = dependencies
   const versions = new FreshCache({ max: 1, maxAgeMs, load: () => findVersions(schemas) })
-  const rules = new LRUCache<string, ActionRule>({ max: maxCompiled })
+  const rules = new FreshCache({ max: maxCompiled, maxAgeMs: Number.MAX_SAFE_INTEGER, load })
 
   /** The rule of an action, given which versions there are. */
   function ruleOf(
     known: ReadonlyMap<string, ReadonlySet<number>> | undefined,
     action: string,
     version: number,
-  ): ActionRule | undefined | Promise<ActionRule> {
+  ): ActionRule | undefined | Promise<ActionRule | undefined> {
     const its = known?.get(action)
     if (its === undefined) return undefined
     if (!its.has(version)) return noSuchVersion
     const id = schemaDocumentId(action, version)
-    return rules.get(id) ?? load(id)
+    return rules.peek(id) ?? rules.get(id)
   }
 
   async function load(id: string): Promise<ActionRule> {
@@ -80,9 +79,7 @@ export function createActionSchemaService(dependencies: ActionSchemaDependencies
     const check = compileSchema(actionSchemaOf(document).schema)
     if (typeof check !== 'function') throw new Error('a stored action schema does not compile')
     const { personal } = document
-    const rule = { check, personalKeys: personal.length === 0 ? undefined : new Set(personal) }
-    rules.set(id, rule)
-    return rule
+    return { check, personalKeys: personal.length === 0 ? undefined : new Set(personal) }
   }
 
   async function insert(

@@ -41,6 +41,7 @@ const detectionPatternSchema = z
     }),
   })
   .superRefine((pattern, context) => {
+    if (pattern.pattern.length > patternLimits.maxLength) return
     const problem = patternProblem(pattern)
     if (problem !== undefined)
       context.addIssue({

@@ -24,10 +24,11 @@ const issuers: readonly Issuer[] = [
 ]
 
 /** How cards group their digits, where they do. */
-const groupings = new Set(['4-4-4-4', '4-4-4-4-3', '4-6-5', '4-6-4', '4-4-5', '4-3-3-3'])
+const groupings = new Set(['4-4-4-4', '4-4-4-4-3', '4-6-5', '4-6-4', '4-4-4-1'])
 
 // Not inside a word, a decimal number or a longer chain of groups, such as a UUID.
-const candidate = /(?<![0-9A-Za-z_]|[0-9A-Za-z][-.])\d(?:[ -]?\d){12,22}(?![0-9A-Za-z_]|[-.][0-9A-Za-z])/g
+const candidate =
+  /(?<![0-9A-Za-z_]|[0-9A-Za-z][-.])\d(?:[ \u00a0-]?\d){12,22}(?![0-9A-Za-z_]|[-.][0-9A-Za-z])/g
 
 export function findCards(text: string): Finding[] {
   const findings: Finding[] = []
@@ -40,10 +41,9 @@ export function findCards(text: string): Finding[] {
 
 /** Length of the card number that a run of digits and separators begins with. */
 function cardLength(run: string): number | undefined {
-  if (!/[ -]/.test(run)) return isCardNumber(run) ? run.length : undefined
+  if (!/[ \u00a0-]/.test(run)) return isCardNumber(run) ? run.length : undefined
   const dash = run.includes('-')
-  if (dash && run.includes(' ')) return undefined
-  const groups = run.split(dash ? '-' : ' ')
+  const groups = run.split(dash ? '-' : /[ \u00a0]/)
   for (let count = Math.min(groups.length, 5); count > 2; count -= 1) {
     // Behind dashes there must be nothing more; behind spaces another number may follow.
     if (dash && count < groups.length) return undefined

@@ -6,18 +6,26 @@
 import type { JsonValue } from '../contract.js'
 import { findCards } from './card.js'
 import { findEmails } from './email.js'
-import type { Finder, Finding } from './finding.js'
+import type { Finding } from './finding.js'
 import { hint, hintsOf } from './hints.js'
 import { findIbans } from './iban.js'
 import { findIps } from './ip.js'
 import { compilePatterns, PatternSearch, type DetectionPattern } from './patterns.js'
-import { findPhones } from './phone.js'
+import { createPhoneJudge, findPhones, type PhoneJudge } from './phone.js'
 
+/** What the finders of one event share. */
+interface EventState {
+  judge: PhoneJudge | undefined
+}
+
+type Finder = (text: string, state: EventState) => Finding[]
+
+/** All of them take time linear in the text's length, whatever the text. */
 const finders: readonly (readonly [bit: number, find: Finder])[] = [
   [hint.email, findEmails],
   [hint.iban, findIbans],
   [hint.card, findCards],
-  [hint.phone, findPhones],
+  [hint.phone, (text, state) => findPhones(text, (state.judge ??= createPhoneJudge()))],
   [hint.ip, findIps],
 ]
 
@@ -41,17 +49,18 @@ const nothing: readonly never[] = []
 
 /** A detector of the built-in kinds and an organization's patterns. */
 export function createDetector(patterns: readonly DetectionPattern[] = []): Detector {
-  if (patterns.length === 0) return { begin: () => builtInSearch }
+  if (patterns.length === 0) return { begin: () => createSearch(undefined) }
   const compiled = compilePatterns(patterns)
   return { begin: () => createSearch(new PatternSearch(compiled)) }
 }
 
 function createSearch(patterns: PatternSearch | undefined): EventSearch {
+  const state: EventState = { judge: undefined }
   function find(text: string): readonly Finding[] {
     const hints = hintsOf(text)
     if (hints === 0 && patterns === undefined) return nothing
     const findings = patterns?.find(text) ?? []
-    for (const [bit, finder] of finders) if ((hints & bit) !== 0) findings.push(...finder(text))
+    for (const [bit, finder] of finders) if ((hints & bit) !== 0) findings.push(...finder(text, state))
     return findings.length < 2 ? findings : withoutOverlaps(findings)
   }
   return {
@@ -66,8 +75,6 @@ function createSearch(patterns: PatternSearch | undefined): EventSearch {
     },
   }
 }
-
-const builtInSearch = createSearch(undefined)
 
 /** The earlier finding wins, of two that begin together the longer one. */
 function withoutOverlaps(findings: readonly Finding[]): Finding[] {

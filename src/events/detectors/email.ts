@@ -27,27 +27,16 @@ const escape = /%(?!2[BDE]|5F)[0-9A-F]{2}/gi
 
 export function findEmails(text: string): Finding[] {
   const findings: Finding[] = []
-  let from = 0
-  for (;;) {
-    const at = nextAt(text, from)
-    if (at === undefined) return findings
-    from = at.end
+  const ats = /@|%40/g
+  for (let found = ats.exec(text); found !== null; found = ats.exec(text)) {
+    const at = { start: found.index, end: ats.lastIndex }
     const start = localStart(text, at.start, findings.at(-1)?.end ?? 0)
     const end = start < at.start ? domainEnd(text, at.end) : at.end
     if (end === at.end || isUserInfo(text, start) || isSshRemote(text, start, at.start, end)) continue
     findings.push({ kind: 'email', start, end })
-    from = end
+    ats.lastIndex = end
   }
-}
-
-/** The next `@` or `%40`. */
-function nextAt(text: string, from: number): { start: number; end: number } | undefined {
-  const plain = text.indexOf('@', from)
-  const encoded = text.indexOf('%40', from)
-  if (plain === -1 && encoded === -1) return undefined
-  return encoded === -1 || (plain !== -1 && plain < encoded)
-    ? { start: plain, end: plain + 1 }
-    : { start: encoded, end: encoded + 3 }
+  return findings
 }
 
 /** Where the local part begins that ends at `end`; `end` where there is none. */

@@ -12,9 +12,6 @@ export interface Finding {
   readonly end: number
 }
 
-/** Finds one kind. Takes time linear in the text's length, whatever the text. */
-export type Finder = (text: string) => Finding[]
-
 /** Is there an ASCII letter or digit at this place? False beyond either end. */
 export function isAlphanumericAt(text: string, index: number): boolean {
   const code = text.charCodeAt(index)

@@ -10,7 +10,7 @@ export const hint = { email: 1, phone: 2, card: 4, iban: 8, ip: 16 } as const
 
 /** What none of the kinds can do without. */
 const anything = /\d[\d.]|[@+＋]|%[24]|::|f[c-f][0-9a-f]{2}:/i
-const card = /\d(?:[ -]?\d){12}/
+const card = /\d(?:[ \u00a0-]?\d){12}/
 // In JSON, the letter of an escape (`\n`) is no letter of the word behind it.
 const iban = /(?:^|[^0-9A-Za-z]|\\[bfnrt]|\\u[0-9a-f]{4})[A-Za-z]{2}\d\d/
 const ip4 = /\d\.\d{1,3}\.\d{1,3}\.\d/

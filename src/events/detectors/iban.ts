@@ -14,7 +14,7 @@ const lengths = new Map(
     .map((entry) => [entry.slice(0, 2), Number(entry.slice(2))] as const),
 )
 
-const beginning = /(?<![0-9A-Za-z])[A-Za-z]{2}\d{2}(?=[ -]?[0-9A-Za-z])/g
+const beginning = /(?<![0-9A-Za-z])[A-Za-z]{2}\d{2}(?=[ \u00a0-]?[0-9A-Za-z])/g
 
 export function findIbans(text: string): Finding[] {
   const findings: Finding[] = []
@@ -43,7 +43,7 @@ function ibanEnd(text: string, start: number, length: number): number | undefine
       )
         return undefined
       iban += character
-    } else if ((character === ' ' || character === '-') && iban.length % 4 === 0) {
+    } else if (' \u00a0-'.includes(character) && iban.length % 4 === 0) {
       if (separator === '' && iban.length > 4) return undefined
       if (separator !== '' && character !== separator) return undefined
       if (!isAlphanumericAt(text, index - 1)) return undefined
