@@ -28,7 +28,7 @@ export function createAccept({ organizations, intake }: AcceptDependencies): Acc
     if (!boundTo(caller, event.organizationId)) throw notFound()
     const organization =
       organizations.known(event.organizationId) ?? (await organizations.ensure(event.organizationId, caller))
-    const submission: Submission = { event, clientId, idempotencyKey, size }
+    const submission: Submission = { event, clientId, idempotencyKey, size, lane: caller.keyId }
     return intake.submit(submission, organization)
   }
 }

@@ -3,14 +3,16 @@
  * hundreds of events a round trip; when idle an event waits for nobody. Where whole groups wait (batches, streams), a
  * second insert goes out beside the first, so that the database has work while the next group is serialised.
  *
- * The queue is bounded in events and bytes. An event that was let in is written or reported as failed: a
- * connection that breaks in mid-write is retried under the same ids, so the outcome is known in the end, until
- * `giveUpAfterMs`.
+ * The queue is bounded in events and bytes, and fair: each access key has a lane of its own, lanes take turns, and once
+ * the queue is half full a lane that holds more than an equal share is refused while the others go on. So one noisy
+ * key waits for itself. An event that was let in is written or reported as failed: a connection that breaks in mid-write
+ * is retried under the same ids, so the outcome is known in the end, until `giveUpAfterMs`.
  */
 import { setTimeout } from 'node:timers/promises'
 import { AnnalsError, errorIdentity } from '../errors.js'
 import { duplicateKeyCode, insertUnordered, WriteConcernError } from '../mongo/insert.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
+import { FairQueue } from './fair-queue.js'
 import type { EventCollection, StoredEvent } from './store.js'
 
 /** `duplicate`: an event with this id stood there before (maybe our own, from a try whose answer was lost). */
@@ -38,15 +40,12 @@ export const groupCommitLimits: GroupCommitLimits = {
 
 interface Entry {
   readonly event: StoredEvent
-  readonly bytes: number
   resolve(outcome: CommitOutcome): void
   reject(error: AnnalsError): void
 }
 
 export class GroupCommitter {
-  #queue: Entry[] = []
-  #queuedBytes = 0
-  #queuedEvents = 0
+  readonly #queue: FairQueue<Entry>
   /** Writers that will still look at the queue. */
   #active = 0
   readonly #writers = new Set<Promise<void>>()
@@ -56,35 +55,31 @@ export class GroupCommitter {
     private readonly events: EventCollection,
     private readonly limits: GroupCommitLimits = groupCommitLimits,
     private readonly onFailure: (identity: { name: string; code?: string }) => void = () => undefined,
-  ) {}
+  ) {
+    this.#queue = new FairQueue({ maxItems: limits.maxQueuedEvents, maxBytes: limits.maxQueuedBytes })
+  }
 
   /** Events waiting or being written. */
   get depth(): number {
-    return this.#queuedEvents
+    return this.#queue.items
   }
 
-  /** Is there room for this many more events? A caller asks before it does any work for them. */
-  hasRoom(count: number, bytes: number): boolean {
-    const { maxQueuedEvents, maxQueuedBytes } = this.limits
-    return (
-      !this.#closed &&
-      this.#queuedEvents + count <= maxQueuedEvents &&
-      this.#queuedBytes + bytes <= maxQueuedBytes
-    )
+  /** Is there room for this many more events of a lane? A caller asks before it does any work for them. */
+  hasRoom(lane: string, count: number, bytes: number): boolean {
+    return !this.#closed && this.#queue.hasRoom(lane, count, bytes)
   }
 
   /**
    * Resolves once a majority has journaled the event, or an event with its id is known to be there.
    * @param bytes estimated size, for the bounds
+   * @param lane who sends it: the id of an access key
    * @throws AnnalsError `overloaded` where the queue is full, `unavailable` where MongoDB is away
    */
-  commit(event: StoredEvent, bytes: number): Promise<CommitOutcome> {
-    if (!this.hasRoom(1, bytes)) return Promise.reject(overloaded())
+  commit(event: StoredEvent, bytes: number, lane = ''): Promise<CommitOutcome> {
+    if (!this.hasRoom(lane, 1, bytes)) return Promise.reject(overloaded())
     return new Promise((resolve, reject) => {
-      this.#queue.push({ event, bytes, resolve, reject })
-      this.#queuedEvents += 1
-      this.#queuedBytes += bytes
-      const full = this.#queue.length >= this.limits.maxEventsPerWrite
+      this.#queue.put(lane, { event, resolve, reject }, bytes)
+      const full = this.#queue.waiting >= this.limits.maxEventsPerWrite
       if (this.#active < (full ? this.limits.maxWrites : 1)) this.#startWriter()
     })
   }
@@ -104,29 +99,14 @@ export class GroupCommitter {
   async #writeQueue(): Promise<void> {
     // One turn of the event loop: requests that arrived together are written together.
     await new Promise((resolve) => setImmediate(resolve))
-    while (this.#queue.length > 0) {
-      const group = this.#takeGroup()
-      await this.#write(group)
-      for (const entry of group) {
-        this.#queuedEvents -= 1
-        this.#queuedBytes -= entry.bytes
-      }
+    const { maxEventsPerWrite, maxBytesPerWrite } = this.limits
+    while (this.#queue.waiting > 0) {
+      const group = this.#queue.take(maxEventsPerWrite, maxBytesPerWrite)
+      await this.#write(group.map(({ item }) => item))
+      for (const taken of group) taken.release()
     }
     // In the same turn as the last look at the queue: whoever comes after it starts a writer.
     this.#active -= 1
-  }
-
-  #takeGroup(): Entry[] {
-    let bytes = 0
-    let count = 0
-    for (const entry of this.#queue) {
-      bytes += entry.bytes
-      if (count > 0 && (count >= this.limits.maxEventsPerWrite || bytes > this.limits.maxBytesPerWrite)) break
-      count += 1
-    }
-    const group = this.#queue.slice(0, count)
-    this.#queue = this.#queue.slice(count)
-    return group
   }
 
   async #write(group: readonly Entry[]): Promise<void> {

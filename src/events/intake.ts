@@ -32,6 +32,8 @@ export interface Submission {
   readonly idempotencyKey?: string | undefined
   /** Estimated bytes, for the queue's bounds. */
   readonly size: number
+  /** Who sends it, by access key: lanes share the queue fairly. Absent = Annals itself. */
+  readonly lane?: string
   /** The first event under the id stands, whatever this one says: for Annals' own. */
   readonly firstStands?: boolean
 }
@@ -43,8 +45,8 @@ export interface Intake {
    *   `unavailable`
    */
   submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent>
-  /** Is there room for this many events? False = answer 503 before doing any work. */
-  hasRoom(count: number, bytes: number): boolean
+  /** Is there room for this many events of a lane? False = answer 503 before doing any work. */
+  hasRoom(lane: string, count: number, bytes: number): boolean
 }
 
 export interface IntakeDependencies {
@@ -89,7 +91,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
       const persons = subjectsOf(screened, keyset)
       const subjects = persons instanceof Promise ? await persons : persons
       const stored = protectEvent(event, subjects, keyset, options)
-      const outcome = await committer.commit(stored, submission.size)
+      const outcome = await committer.commit(stored, submission.size, submission.lane)
       const answer = recorded(stored, id, false)
       if (outcome === 'inserted') {
         if (await stillActive(keyset, subjects)) return answer
@@ -256,7 +258,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
     return undefined
   }
 
-  return { submit, hasRoom: (count, bytes) => committer.hasRoom(count, bytes) }
+  return { submit, hasRoom: (lane, count, bytes) => committer.hasRoom(lane, count, bytes) }
 }
 
 interface ExistingEvent extends Pick<

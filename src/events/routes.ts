@@ -55,7 +55,7 @@ export function eventRoutes({ organizations, intake, reader, cursors }: EventRou
     }
     const items = parseBatch(bodyOf(request))
     // Nothing is stored where not everything fits: a batch half refused for want of room would come again whole.
-    if (!intake.hasRoom(items.length, 0)) throw overloaded()
+    if (!intake.hasRoom(caller.keyId, items.length, 0)) throw overloaded()
     const requestId = requestIdOf(response)
     const now = Date.now()
     const results: Promise<object>[] = []

@@ -53,7 +53,7 @@ export function eventStreamRoutes(dependencies: EventStreamDependencies): Router
     if (!inputType.test(request.headers['content-type'] ?? '')) {
       throw new AnnalsError('unsupported_media_type', `The Content-Type must be ${ndjsonType} in UTF-8.`)
     }
-    if (draining || running.size >= maxStreams || !intake.hasRoom(1, 0)) throw busy()
+    if (draining || running.size >= maxStreams || !intake.hasRoom(caller.keyId, 1, 0)) throw busy()
     const input = decoded(request)
     const requestId = requestIdOf(response)
     let logged = false
@@ -83,7 +83,7 @@ export function eventStreamRoutes(dependencies: EventStreamDependencies): Router
         const parsed = accepted(parseEvent(value, eventItemSchema, Date.now()))
         return accept(caller, parsed, parsed.idempotencyKey)
       },
-      hasRoom: (bytes) => intake.hasRoom(1, bytes),
+      hasRoom: (bytes) => intake.hasRoom(caller.keyId, 1, bytes),
       problemOf,
       limits,
     })

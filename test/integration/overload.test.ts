@@ -53,7 +53,7 @@ async function storedEvent(id: string): Promise<StoredEvent> {
 
 test('a full queue refuses at once, keeps what it let in, and takes again when there is room', async () => {
   const template = await storedEvent('template')
-  const committer = new GroupCommitter(world.api.core.events, { ...groupCommitLimits, maxQueuedEvents: 10 })
+  const committer = new GroupCommitter(world.api.core.events, { ...groupCommitLimits, maxQueuedEvents: 20 })
   // A database that has stopped answering: what is under way stays under way.
   process.kill(mongod.pid, 'SIGSTOP')
   const accepted = Array.from({ length: 10 }, (_, n) =>
