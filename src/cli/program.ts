@@ -1,6 +1,7 @@
 /** The command line: its commands, its global options, and how a failure becomes an exit code. */
 import { Command } from 'commander'
 import { version } from '../version.js'
+import { registerDemo } from './commands/demo.js'
 import { registerImport } from './commands/import.js'
 import { registerKeys } from './commands/keys.js'
 import { registerServe } from './commands/serve.js'
@@ -27,6 +28,7 @@ const commands: readonly RegisterCommand[] = [
   registerWork,
   registerSetup,
   registerKeys,
+  registerDemo,
   registerImport,
 ]
 
