@@ -9,6 +9,7 @@ import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { sealPartitions, sealWorkflowId } from '../../src/transparency-log/contract.js'
+import { registerPendingMetrics, registerSealingMetrics } from '../../src/transparency-log/log-metrics.js'
 import { partitionOf, runSealingLoop } from '../../src/transparency-log/sealing-loop.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -53,6 +54,10 @@ async function work(turnMs?: number): Promise<RunningWorkers> {
       sealing: { ...core.sealing, logger, ...(turnMs === undefined ? {} : { turnMs }) },
     },
     queues: ['seal'],
+    registerMetrics(registry) {
+      registerPendingMetrics(registry, core.sealing.pending)
+      registerSealingMetrics(registry, { alarms: core.sealing.alarms, sealed: () => 0 })
+    },
   })
   running.push(workers)
   return workers
@@ -127,7 +132,9 @@ test(
     expect(await oracle.findings(acknowledged)).toEqual([])
 
     const figures = await (await fetch(`http://127.0.0.1:${String(workers.httpPort)}/metrics`)).text()
-    expect(figures).not.toContain('annals_seal_lag_seconds')
+    expect(figures).toMatch(/^annals_seal_lag_seconds 0$/m)
+    expect(figures).toMatch(/^annals_pending_events 0$/m)
+    expect(figures).toMatch(/^annals_seal_alarms_total\{kind="invalid_mac"\} 0$/m)
     const handle = temporal.client.workflow.getHandle(
       sealWorkflowId('local', partitionOf('org_flow', sealPartitions)),
     )

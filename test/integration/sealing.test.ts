@@ -230,6 +230,25 @@ test('what nobody relies on is removed under an erased subject, and what was ans
   await events.deleteMany({ organizationId, pending: true })
 })
 
+test('who waits is answered by a skip scan, and accepted events that nobody seals show in the figures', async () => {
+  await acceptEvents(1_000)
+  const { pending } = core().sealing
+  expect(await pending.count()).toBe(1_001)
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  expect(await pending.lagSeconds()).toBeGreaterThan(0.1)
+  const answer = await world.request('GET', '/metrics')
+  expect(answer.text).toMatch(/^annals_pending_events 1001$/m)
+  expect(answer.text).toMatch(/^annals_seal_lag_seconds 0\.\d+|[1-9]/m)
+  await core().db.command({ profile: 2 })
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  expect((await pending.organizations()).map((waiting) => waiting.organizationId)).toEqual([organizationId])
+  const looked = await core().db.collection('system.profile').findOne({ 'command.aggregate': 'events' })
+  await core().db.command({ profile: 0 })
+  expect(looked).toMatchObject({ docsExamined: 0, planSummary: expect.stringContaining('DISTINCT_SCAN') })
+  await drainAll(core())
+  expect(await pending.count()).toBe(0)
+})
+
 test('a tile that was edited is never signed over, and stops no other organization', async () => {
   await acceptEvents(5)
   await drainAll(core())
