@@ -62,6 +62,7 @@ export async function openApi(
       eventStream: eventStreamRoutes({
         organizations: core.eventOrganizations,
         intake: core.intake,
+        rateLimits: core.rateLimits,
         logger,
         onDraining: (callback) => health.onDraining(callback),
       }),

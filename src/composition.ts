@@ -5,6 +5,7 @@
 import type { Db, MongoClient } from 'mongodb'
 import { createAuthenticator, type AccessKeyAuthenticator } from './access/authenticator.js'
 import { createLastUse, type LastUse } from './access/last-use.js'
+import { createRateLimits, type RateLimits } from './access/rate-limits.js'
 import { createAccessKeyService, type AccessKeyService } from './access/service.js'
 import { accessKeyCollection } from './access/store.js'
 import { createActionSchemaService, type ActionSchemaService } from './action-schemas/service.js'
@@ -33,6 +34,7 @@ import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
 import { subjectStore } from './subjects/store.js'
 import { nodeNoteCrypto } from './transparency-log/node-crypto.js'
+import { createLogReading, type LogReading } from './transparency-log/log-reading.js'
 import { createSealedEvents } from './transparency-log/sealed-events.js'
 import { createSealing, type Sealing } from './transparency-log/sealing.js'
 import { createLogStore, logCollections } from './transparency-log/store.js'
@@ -57,11 +59,13 @@ export interface Core {
   readonly actionSchemas: ActionSchemaService
   readonly accessKeys: AccessKeyService
   readonly authenticator: AccessKeyAuthenticator
+  readonly rateLimits: RateLimits
   readonly cursors: CursorCodec
   readonly signingKeys: SigningKeys
   readonly sealedEvents: SealedEvents
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
+  readonly logReading: LogReading
   /** Drains the group commit, writes what waits, and closes the database. */
   close(): Promise<void>
 }
@@ -134,12 +138,8 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     schemas: actionSchemaCollection(db),
     systemEvents,
   })
-  const reader = createEventReader({
-    events,
-    directory,
-    subjects: createSubjectReader(subjects, keyring.periods, systemClock),
-    systemEvents,
-  })
+  const subjectReader = createSubjectReader(subjects, keyring.periods, systemClock)
+  const reader = createEventReader({ events, directory, subjects: subjectReader, systemEvents })
 
   const signingKeys = createSigningKeys({
     db,
@@ -157,6 +157,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     logOrigin: config.logOrigin,
     logger,
   })
+  const logReading = createLogReading({ db, events, sealing, subjects: subjectReader, systemEvents })
 
   const keyDocuments = accessKeyCollection(db)
   const lastUse: LastUse = createLastUse(keyDocuments, logger)
@@ -176,10 +177,12 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     actionSchemas,
     accessKeys,
     authenticator,
+    rateLimits: createRateLimits(),
     cursors: createCursorCodec(keyring.cursorKey),
     signingKeys,
     sealedEvents,
     sealing,
+    logReading,
     async close() {
       await committer.close()
       await lastUse.stop()

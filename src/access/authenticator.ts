@@ -67,6 +67,7 @@ export const callerOf = (key: AccessKeyDocument): Caller => ({
   principal: key.principal,
   organizations: key.organizations === 'all' ? 'all' : new Set(key.organizations),
   personal: key.personal,
+  eventsPerMinute: key.eventsPerMinute ?? null,
 })
 
 const unauthenticated = (code: FieldErrorCode, message: string): AnnalsError =>

@@ -32,6 +32,8 @@ export interface Caller {
   readonly organizations: 'all' | ReadonlySet<string>
   /** May see personal values. */
   readonly personal: boolean
+  /** How many events the key may post in a minute; null = as many as fit. */
+  readonly eventsPerMinute: number | null
 }
 
 /** Does the caller's role hold the permission (whatever the organization)? */

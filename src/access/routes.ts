@@ -85,6 +85,7 @@ const keySchema = z
     name: z.string(),
     organizations: z.union([z.literal('all'), z.array(organizationIdSchema)]),
     personal: z.boolean(),
+    eventsPerMinute: z.int().nullable(),
     expiresAt: time.nullable(),
     createdAt: time,
     createdBy: z.string().meta({ description: 'The principal who made it, or `setup`' }),

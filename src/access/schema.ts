@@ -29,6 +29,8 @@ const futureTime = z.string().transform((text, context) => {
   return time
 })
 
+const maxEventsPerMinute = 100_000_000
+
 /** The body of `POST /v1/keys`. */
 export const newAccessKeySchema = z
   .strictObject({
@@ -43,6 +45,12 @@ export const newAccessKeySchema = z
       .optional()
       .meta({ description: 'Absent = every organization the maker is bound to.' }),
     personal: z.boolean().optional().meta({ description: 'May see personal values.' }),
+    eventsPerMinute: z
+      .int()
+      .min(1)
+      .max(maxEventsPerMinute)
+      .optional()
+      .meta({ description: 'How many events the key may post in a minute; absent = no limit.' }),
     expiresAt: futureTime.optional().meta({ override: { type: 'string', format: 'date-time' } }),
   })
   .superRefine((key, context) => {

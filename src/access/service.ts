@@ -106,6 +106,7 @@ export function createAccessKeyService(dependencies: AccessKeyServiceDependencie
         name: wanted.name,
         organizations,
         personal: wanted.personal ?? false,
+        ...(wanted.eventsPerMinute === undefined ? {} : { eventsPerMinute: wanted.eventsPerMinute }),
         expiresAt: wanted.expiresAt ?? null,
         createdBy: nameOf(author),
         ...(creation === undefined ? {} : { creation }),
@@ -203,6 +204,7 @@ type KeyParts = Pick<
   | 'name'
   | 'organizations'
   | 'personal'
+  | 'eventsPerMinute'
   | 'expiresAt'
   | 'createdBy'
   | 'origin'
@@ -288,6 +290,7 @@ const describe = ({ organizations, ...key }: AccessKeyDocument): JsonObject => (
     organizations === 'all' || organizations.length <= maxListedOrganizations
       ? organizations
       : organizations.length,
+  eventsPerMinute: key.eventsPerMinute ?? null,
   expiresAt: key.expiresAt?.toISOString() ?? null,
 })
 

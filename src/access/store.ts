@@ -19,6 +19,8 @@ export interface AccessKeyDocument {
   readonly name: string
   readonly organizations: 'all' | string[]
   readonly personal: boolean
+  /** Absent = no limit. */
+  readonly eventsPerMinute?: number
   /** The newest first; after a rotation, the replaced one second. */
   readonly secrets: StoredSecret[]
   readonly expiresAt: Date | null
@@ -62,6 +64,7 @@ export interface AccessKey {
   readonly name: string
   readonly organizations: 'all' | readonly string[]
   readonly personal: boolean
+  readonly eventsPerMinute: number | null
   readonly expiresAt: Date | null
   readonly createdAt: Date
   readonly createdBy: string
@@ -71,10 +74,10 @@ export interface AccessKey {
 }
 
 export function accessKeyOf(document: AccessKeyDocument): AccessKey {
-  const { _id, role, principal, name, organizations, personal, expiresAt } = document
+  const { _id, role, principal, name, organizations, personal, eventsPerMinute = null, expiresAt } = document
   const { createdAt, createdBy, rotatedAt, revokedAt, lastUsedAt } = document
   return {
-    ...{ id: _id, role, principal, name, organizations, personal, expiresAt },
+    ...{ id: _id, role, principal, name, organizations, personal, eventsPerMinute, expiresAt },
     ...{ createdAt, createdBy, rotatedAt, revokedAt, lastUsedAt },
   }
 }

@@ -120,6 +120,7 @@ export const eventPaths: ApiPaths = {
           'unsupported_media_type',
           'wrong_region',
           'invalid',
+          'rate_limited',
           'overloaded',
         ),
       },

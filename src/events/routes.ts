@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Router, type Request, type Response } from 'express'
 import type { Caller } from '../access/contract.js'
+import type { RateLimits } from '../access/rate-limits.js'
 import { AnnalsError } from '../errors.js'
 import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
@@ -22,6 +23,7 @@ import { eventItemSchema, eventSchema, parseBatch, parseEvent, type ParseResult 
 export interface EventRoutesDependencies {
   readonly organizations: EventOrganizations
   readonly intake: Intake
+  readonly rateLimits: RateLimits
   readonly reader: EventReader
   readonly cursors: CursorCodec
 }
@@ -29,7 +31,8 @@ export interface EventRoutesDependencies {
 /** How many events of a batch are taken in before the event loop gets a turn. */
 const batchSlice = 100
 
-export function eventRoutes({ organizations, intake, reader, cursors }: EventRoutesDependencies): Router {
+export function eventRoutes(dependencies: EventRoutesDependencies): Router {
+  const { organizations, intake, rateLimits, reader, cursors } = dependencies
   const router = Router({ caseSensitive: true })
 
   const accept = createAccept({ organizations, intake })
@@ -41,6 +44,7 @@ export function eventRoutes({ organizations, intake, reader, cursors }: EventRou
     if (key !== undefined && parsed.clientId !== undefined) {
       throw invalidField('id', 'conflict', 'give an id or the header Idempotency-Key, not both')
     }
+    await rateLimits.take(caller, 1)
     const recorded = await accept(caller, parsed, key)
     response.statusCode = 201
     response.setHeader('content-type', 'application/json; charset=utf-8')
@@ -54,6 +58,7 @@ export function eventRoutes({ organizations, intake, reader, cursors }: EventRou
       throw invalidField('', 'conflict', 'a batch takes an idempotencyKey in each event, not the header')
     }
     const items = parseBatch(bodyOf(request))
+    await rateLimits.take(caller, items.length)
     // Nothing is stored where not everything fits: a batch half refused for want of room would come again whole.
     if (!intake.hasRoom(caller.keyId, items.length, 0)) throw overloaded()
     const requestId = requestIdOf(response)

@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import { Router, type Request } from 'express'
+import type { RateLimits } from '../access/rate-limits.js'
 import { AnnalsError } from '../errors.js'
 import { authorize } from '../http/authentication.js'
 import { idempotencyKeyOf } from '../http/list.js'
@@ -21,6 +22,7 @@ import { EventStream, streamLimits, type StreamLimits } from './stream.js'
 export interface EventStreamDependencies {
   readonly organizations: EventOrganizations
   readonly intake: Intake
+  readonly rateLimits: RateLimits
   readonly logger: Logger
   /** Calls back when the process is about to stop. */
   readonly onDraining: (callback: () => void) => void
@@ -34,7 +36,7 @@ export const ndjsonType = 'application/x-ndjson'
 const inputType = /^application\/(x-ndjson|ndjson|jsonl|x-jsonlines)(\s*;\s*charset="?utf-8"?)?\s*$/i
 
 export function eventStreamRoutes(dependencies: EventStreamDependencies): Router {
-  const { organizations, intake, logger, limits = streamLimits } = dependencies
+  const { organizations, intake, rateLimits, logger, limits = streamLimits } = dependencies
   const router = Router({ caseSensitive: true })
   const accept = createAccept({ organizations, intake })
   const running = new Set<EventStream>()
@@ -63,7 +65,9 @@ export function eventStreamRoutes(dependencies: EventStreamDependencies): Router
         logged = true
         logger.error('stream.line_failed', { requestId, error: error.cause ?? error })
       }
-      return { document: problemDocument(error, requestId), retryAfterSeconds: error.retryAfterSeconds }
+      const document = problemDocument(error, requestId)
+      const passes = document.status === 429 || document.status === 503
+      return { document, retryAfterSeconds: error.retryAfterSeconds ?? (passes ? 1 : undefined) }
     }
 
     letStream(request)
@@ -81,6 +85,7 @@ export function eventStreamRoutes(dependencies: EventStreamDependencies): Router
       progress: progress === 'true',
       accept: async (value) => {
         const parsed = accepted(parseEvent(value, eventItemSchema, Date.now()))
+        await rateLimits.take(caller, 1)
         return accept(caller, parsed, parsed.idempotencyKey)
       },
       hasRoom: (bytes) => intake.hasRoom(caller.keyId, 1, bytes),

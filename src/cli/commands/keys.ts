@@ -21,6 +21,7 @@ interface CreateOptions {
   readonly principal?: string
   readonly organizations?: string[]
   readonly personal?: boolean
+  readonly eventsPerMinute?: number
   readonly expiresAt?: string
 }
 
@@ -44,6 +45,7 @@ function registerCreate(keys: Command, context: CliContext): void {
     .option('--principal <prn_…>', 'the person or service behind it; needed for officers')
     .option('--organizations <ids>', 'bind it to these, separated by commas (default: all)', listOf)
     .option('--personal', 'let it see personal values')
+    .option('--events-per-minute <n>', 'post at most this many events a minute (default: no limit)', Number)
     .option('--expires-at <time>', 'RFC 3339 with zone')
     .action(async (options: CreateOptions, self: Command) => {
       const wanted = parseInput(newAccessKeySchema, { ...options })

@@ -23,6 +23,7 @@ const key = {
   rotatedAt: null,
   revokedAt: null,
   lastUsedAt: null,
+  eventsPerMinute: null,
 } as const
 
 const keys: AccessKeyService = {
