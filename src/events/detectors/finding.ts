@@ -2,7 +2,6 @@
 
 /** The kinds that Annals knows by itself; an organization's patterns add kinds of their own names. */
 export const builtInKinds = ['email', 'phone', 'card', 'iban', 'ip'] as const
-export type BuiltInKind = (typeof builtInKinds)[number]
 
 /** A place in a text, in UTF-16 units: `text.slice(start, end)` is what was found. */
 export interface Finding {
