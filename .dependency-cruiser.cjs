@@ -46,7 +46,7 @@ module.exports = {
     entry(
       'transparency-log-core-is-pure',
       {
-        path: '^src/transparency-log/(checkpoint|cosignature|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-appender|tile-nodes|tile-reader|tlog-proof|tree|witness-message)\\.ts$',
+        path: '^src/transparency-log/(checkpoint|cosignature|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-appender|tile-nodes|tile-reader|tlog-proof|tree|witness-message|anchor/entry|anchor/logs-tree|anchor/anchor-proof)\\.ts$',
       },
       { dependencyTypes: ['core', 'npm'] },
       'The core of the log does no I/O and runs in a browser.',
@@ -84,7 +84,7 @@ module.exports = {
         pathNot: [
           '^src/(http|cli)/',
           '^src/(api|composition)\\.ts$',
-          '(routes|openapi|schema|list-input)\\.ts$',
+          '(routes|openapi|schema|list-input|read-input)\\.ts$',
         ],
       },
       { path: '^src/http/' },

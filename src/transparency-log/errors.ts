@@ -10,6 +10,7 @@ export const logErrorCodes = [
   'malformed_proof',
   'malformed_tile_path',
   'malformed_bundle',
+  'malformed_entry',
   'malformed_witness_message',
   // A size, index or length that cannot be: negative, too large, or not the one the other values call for.
   'wrong_size',
