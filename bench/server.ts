@@ -59,5 +59,8 @@ if (make === undefined) throw new Error('which server? echo, naive or annals')
 const server = await startServer(await make(), { host: '127.0.0.1', port: 0 })
 process.on('disconnect', () => process.exit(0))
 // Asked before and after a run: what the server itself used, whatever else the machine was doing.
-process.on('message', () => process.send?.({ cpu: process.cpuUsage() }))
+process.on('message', () => {
+  const { user, system } = process.cpuUsage()
+  process.send?.({ cpu: user + system, rss: process.memoryUsage.rss() })
+})
 process.send?.({ port: server.port })
