@@ -6,6 +6,7 @@ import { openCore, type Core } from './composition.js'
 import type { Config } from './config.js'
 import { idForKey } from './events/intake.js'
 import { eventPaths } from './events/openapi.js'
+import { eventReadRoutes } from './events/read-routes.js'
 import { eventRoutes } from './events/routes.js'
 import { eventStreamRoutes } from './events/stream-routes.js'
 import { createApp } from './http/app.js'
@@ -59,6 +60,7 @@ export async function openApi(
     authenticator: core.authenticator,
     routers: {
       events: eventRoutes({ ...core, organizations: core.eventOrganizations }),
+      eventReads: eventReadRoutes({ ...core, organizations: core.eventOrganizations }),
       eventStream: eventStreamRoutes({
         organizations: core.eventOrganizations,
         intake: core.intake,

@@ -9,7 +9,9 @@ import { outcomes } from './contract.js'
 import { checkJson } from './json-check.js'
 import { limits } from './limits.js'
 import { typePattern } from './schema.js'
-import type { EventFilter, EventPosition } from './search.js'
+import type { EventOrder, EventPosition } from './scan.js'
+import type { EventFilter } from './search.js'
+import { maxWords, wordsOf } from './text-search.js'
 import { parseTime } from './time.js'
 
 const actionFilter = /^[A-Za-z0-9_.:-]{1,128}(\.\*)?$/
@@ -17,7 +19,11 @@ const actionFilter = /^[A-Za-z0-9_.:-]{1,128}(\.\*)?$/
 const value = (max: number) => z.string().min(1).max(max).optional()
 const time = z.string().max(64).meta({ format: 'date-time' }).optional()
 
-const filterShape = {
+const maxQueryLength = 256
+const orders = ['asc', 'desc'] as const satisfies readonly EventOrder[]
+
+/** The filters of lists, searches and counts, to spread into a schema. */
+export const filterShape = {
   action: z
     .string()
     .regex(actionFilter)
@@ -44,34 +50,63 @@ const filterShape = {
     description:
       'A kind of personal data found in free text: email, phone, card, iban, ip, or a pattern of the organization.',
   }),
+  q: z
+    .string()
+    .max(maxQueryLength)
+    .refine((text) => wordsOf(text).length > 0, { params: { code: 'too_short' }, error: 'has no word' })
+    .refine((text) => wordsOf(text).length <= maxWords, {
+      params: { code: 'too_many' },
+      error: `has more than ${String(maxWords)} words`,
+    })
+    .optional()
+    .meta({
+      description:
+        'Words that must all occur, without case, at word starts, in what every reader sees: action, description, metadata, things, context.',
+    }),
   from: time.meta({ description: 'By occurredAt, inclusive.' }),
   to: time.meta({ description: 'By occurredAt, exclusive.' }),
 }
+
+const orderOption = z
+  .enum(orders)
+  .optional()
+  .meta({ default: 'desc', description: 'By occurredAt, then id: `desc` newest first, `asc` to replay.' })
 
 /** The query string of `GET …/events`; metadata filters are `metadata.<key>=<value>`. */
 export const listQuerySchema = z.strictObject({
   ...filterShape,
   ...pageQuery,
+  order: orderOption,
   source: z.enum(['hot', 'all']).optional().meta({ default: 'hot' }),
   personal: z.enum(['true', 'false']).optional().meta({
     description: 'With the personal grant, `false` reads masked, and nothing is logged.',
   }),
 })
 
+/** Metadata filters in a body, with their values as text. */
+export const metadataShape = z
+  .record(
+    z.string().min(1).max(limits.maxKeyLength),
+    z.union([z.string().max(limits.maxStringLength), z.number(), z.boolean()]).transform(String),
+  )
+  .optional()
+  .meta({
+    description: 'Top-level metadata keys and the values they must have.',
+    override: {
+      type: 'object',
+      additionalProperties: { anyOf: [{ type: 'string' }, { type: 'number' }, { type: 'boolean' }] },
+    },
+  })
+
 /** The body of `POST …/events/search`. */
 export const searchBodySchema = z.strictObject({
   ...filterShape,
   limit: z.int().min(1).max(maxLimit).optional().meta({ default: defaultLimit }),
   cursor: pageQuery.cursor,
+  order: orderOption,
   source: z.enum(['hot', 'all']).optional().meta({ default: 'hot' }),
   personal: z.boolean().optional(),
-  metadata: z
-    .record(
-      z.string().min(1).max(limits.maxKeyLength),
-      z.union([z.string().max(limits.maxStringLength), z.number(), z.boolean()]),
-    )
-    .optional()
-    .meta({ description: 'Top-level metadata keys and the values they must have.' }),
+  metadata: metadataShape,
 })
 
 export const positionSchema: z.ZodType<EventPosition> = z.strictObject({
@@ -81,6 +116,7 @@ export const positionSchema: z.ZodType<EventPosition> = z.strictObject({
 
 export interface EventListInput {
   readonly filter: EventFilter
+  readonly order: EventOrder
   readonly limit: number
   readonly cursor: string | undefined
   /** The reader with the grant wants personal values. */
@@ -93,6 +129,13 @@ const metadataPrefix = 'metadata.'
 
 /** @throws AnnalsError `invalid` */
 export function parseListQuery(query: Readonly<Record<string, unknown>>): EventListInput {
+  const { metadata, rest } = metadataFilters(query)
+  const { personal, ...input } = parseInput(listQuerySchema, rest)
+  return listInput({ ...input, metadata, personal: personal !== 'false' })
+}
+
+/** Takes the filters `metadata.<key>` out of a query string. */
+export function metadataFilters(query: Readonly<Record<string, unknown>>) {
   const metadata: Record<string, string> = {}
   const rest: Record<string, unknown> = {}
   for (const [name, given] of Object.entries(query)) {
@@ -100,24 +143,26 @@ export function parseListQuery(query: Readonly<Record<string, unknown>>): EventL
       metadata[name.slice(metadataPrefix.length)] = given
     else rest[name] = given
   }
-  const { personal, ...input } = parseInput(listQuerySchema, rest)
-  return listInput({ ...input, metadata, personal: personal !== 'false' })
+  return { metadata, rest }
 }
 
 /** @throws AnnalsError `invalid` */
 export function parseSearchBody(body: unknown): EventListInput {
-  const { errors } = checkJson(body)
-  if (errors.length > 0) throw invalid(errors)
-  const { metadata = {}, personal = true, ...input } = parseInput(searchBodySchema, body)
-  const texts = Object.fromEntries(Object.entries(metadata).map(([key, given]) => [key, String(given)]))
-  return listInput({ ...input, metadata: texts, personal })
+  const { personal = true, ...input } = checkedBody(searchBodySchema, body)
+  return listInput({ ...input, personal })
 }
 
-interface ParsedInput extends Omit<EventFilter, 'from' | 'to'> {
-  readonly from?: string | undefined
-  readonly to?: string | undefined
+/** Parses a body that is held to the limits of JSON first. @throws AnnalsError `invalid` */
+export function checkedBody<T>(schema: z.ZodType<T>, body: unknown): T {
+  const { errors } = checkJson(body)
+  if (errors.length > 0) throw invalid(errors)
+  return parseInput(schema, body)
+}
+
+interface ParsedInput extends ParsedFilter {
   readonly cursor?: string | undefined
   readonly limit?: number | undefined
+  readonly order?: EventOrder | undefined
   readonly source?: string | undefined
   readonly personal: boolean
 }
@@ -125,12 +170,23 @@ interface ParsedInput extends Omit<EventFilter, 'from' | 'to'> {
 function listInput({
   cursor,
   limit = defaultLimit,
+  order = 'desc',
   source = 'hot',
   personal,
-  from,
-  to,
-  ...filter
+  ...given
 }: ParsedInput): EventListInput {
+  const filter = filterOf(given)
+  return { filter, order, limit, cursor, personal, bound: { ...boundFilter(filter), order, source } }
+}
+
+/** The filters as parsed, with times still as text. */
+export interface ParsedFilter extends Omit<EventFilter, 'from' | 'to'> {
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+}
+
+/** @throws AnnalsError `invalid` where a time is none */
+export function filterOf({ from, to, metadata, ...plain }: ParsedFilter): EventFilter {
   const errors: FieldError[] = []
   const moment = (path: 'from' | 'to', text: string | undefined): Date | undefined => {
     const parsed = text === undefined ? undefined : parseTime(text)
@@ -140,18 +196,13 @@ function listInput({
   }
   const range = { from: moment('from', from), to: moment('to', to) }
   if (errors.length > 0) throw invalid(errors)
-  const { metadata, ...plain } = filter
-  return {
-    filter: { ...plain, ...range, ...(Object.keys(metadata ?? {}).length > 0 ? { metadata } : {}) },
-    limit,
-    cursor,
-    personal,
-    bound: {
-      ...plain,
-      source,
-      metadata: JSON.stringify(Object.entries(metadata ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))),
-      from: range.from?.toISOString(),
-      to: range.to?.toISOString(),
-    },
-  }
+  return { ...plain, ...range, ...(Object.keys(metadata ?? {}).length > 0 ? { metadata } : {}) }
 }
+
+/** The filters as a cursor is bound to them. */
+export const boundFilter = ({ from, to, metadata, ...plain }: EventFilter) => ({
+  ...plain,
+  metadata: JSON.stringify(Object.entries(metadata ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))),
+  from: from?.toISOString(),
+  to: to?.toISOString(),
+})

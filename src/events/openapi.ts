@@ -1,9 +1,8 @@
-/** What `/openapi.json` says about events, from the schemas the routes parse with. */
+/** What `/openapi.json` says about taking events in, from the schemas the routes parse with; and about reading them. */
 import { z } from 'zod'
 import { problemResponses, type ApiPaths } from '../http/openapi.js'
-import { organizationIdSchema } from '../organizations/settings.js'
-import { listQuerySchema, searchBodySchema } from './list-input.js'
 import { limits } from './limits.js'
+import { eventReadPaths } from './read-openapi.js'
 import { batchSchema, eventItemSchema, eventSchema } from './schema.js'
 import { streamQuerySchema } from './stream-query.js'
 
@@ -13,8 +12,6 @@ const idempotencyKey = z.object({
     description: 'The same key again answers the first event and stores nothing; with another body 409.',
   }),
 })
-const organizationPath = z.object({ org: organizationIdSchema })
-const eventPath = z.object({ org: organizationIdSchema, id: z.string() })
 
 const acceptedSchema = z
   .object({
@@ -58,45 +55,6 @@ const streamLineSchema = z
     z.object({ done: z.literal(false), ...counts, line: z.int(), problem, retryAfterSeconds }),
   ])
   .meta({ id: 'StreamLine', description: 'A stored event, a failure, progress, or the last line.' })
-
-const partyViewSchema = z
-  .object({
-    type: z.string(),
-    subject: z.string().optional(),
-    masked: z.literal(true).optional(),
-    erased: z.literal(true).optional(),
-    id: z.string().optional(),
-    name: z.string().optional(),
-    email: z.string().optional(),
-    metadata: z.record(z.string(), z.unknown()).optional(),
-  })
-  .meta({ id: 'PartyView', description: 'A person without the grant is `{type, subject, masked: true}`.' })
-
-const eventViewSchema = z
-  .object({
-    id: z.string(),
-    organizationId: z.string(),
-    action: z.string(),
-    category: z.string(),
-    outcome: z.string(),
-    version: z.int(),
-    occurredAt: z.string().meta({ format: 'date-time' }),
-    receivedAt: z.string().meta({ format: 'date-time' }),
-    actor: partyViewSchema,
-    targets: z.array(partyViewSchema),
-    context: z.record(z.string(), z.string()),
-    description: z.string().optional(),
-    metadata: z.record(z.string(), z.unknown()),
-    leafHash: z.string(),
-  })
-  .meta({ id: 'EventView' })
-
-const pageSchema = z
-  .object({ data: z.array(eventViewSchema), nextCursor: z.string().nullable() })
-  .meta({ id: 'EventPage' })
-const page = {
-  '200': { description: 'A page, newest first by occurredAt, then id.', content: json(pageSchema) },
-}
 
 export const eventPaths: ApiPaths = {
   '/v1/events': {
@@ -162,43 +120,5 @@ export const eventPaths: ApiPaths = {
       },
     },
   },
-  '/v1/organizations/{org}/events': {
-    get: {
-      tags: ['events'],
-      summary: 'List events',
-      description: 'All filters given must hold. Metadata filters are `metadata.<key>=<value>`.',
-      requestParams: { path: organizationPath, query: listQuerySchema },
-      responses: {
-        ...page,
-        ...problemResponses('cursor_invalid', 'forbidden', 'not_found', 'wrong_region', 'invalid'),
-      },
-    },
-  },
-  '/v1/organizations/{org}/events/search': {
-    post: {
-      tags: ['events'],
-      summary: 'Search events',
-      description: 'As the list, with the filters in the body: personal values stay out of addresses.',
-      requestParams: { path: organizationPath },
-      requestBody: { required: true, content: json(searchBodySchema) },
-      responses: {
-        ...page,
-        ...problemResponses('cursor_invalid', 'forbidden', 'not_found', 'wrong_region', 'invalid'),
-      },
-    },
-  },
-  '/v1/organizations/{org}/events/{id}': {
-    get: {
-      tags: ['events'],
-      summary: 'One event',
-      requestParams: {
-        path: eventPath,
-        query: z.object({ personal: z.enum(['true', 'false']).optional() }),
-      },
-      responses: {
-        '200': { description: 'The event.', content: json(eventViewSchema) },
-        ...problemResponses('forbidden', 'not_found', 'wrong_region'),
-      },
-    },
-  },
+  ...eventReadPaths,
 }

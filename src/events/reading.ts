@@ -1,43 +1,53 @@
-/**
- * Reading the hot store: one event, or a page of them, whole or masked. Whoever sees or looks up a person is
- * noted in the organization's own log before the answer leaves.
- */
-import { AnnalsError, notFound } from '../errors.js'
+/** Reading the hot store: one event, a page of them, what is related to one, how many there were over time. */
+import { notFound } from '../errors.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
 import type { SubjectReader } from '../subjects/readers.js'
-import type { JsonObject, SystemEventWriter } from './contract.js'
+import type { SystemEventWriter } from './contract.js'
+import { countOverTime, type CountsPage, type CountsRequest } from './counts.js'
 import type { IntakeOrganization } from './intake.js'
-import { namesPerson, personalFilters, searchQuery, type EventFilter, type EventPosition } from './search.js'
-import { eventDocumentId, eventIdOf, type EventCollection, type StoredEvent } from './store.js'
-import { subjectsIn, viewOf, type EventView } from './view.js'
+import { createPresenter, type Reader } from './presenting.js'
+import { relatedTo, type RelatedEvents, type RelatedRequest } from './related.js'
+import { scan, searchBudget, viewProjection, type EventOrder, type EventPosition } from './scan.js'
+import { filterNames, namesPerson, requireGrant, searchCriteria, type EventFilter } from './search.js'
+import { eventDocumentId, type EventCollection } from './store.js'
+import type { EventView } from './view.js'
 
-/** Who reads, and what is noted of it. */
-export interface Reader {
-  readonly principal: string
-  /** Has the personal grant, and did not ask to read without it. */
-  readonly personal: boolean
-  readonly requestId: string
+export interface PageRequest {
+  readonly limit: number
+  readonly after?: EventPosition | undefined
+  readonly order?: EventOrder
 }
 
 export interface EventPage {
   readonly data: readonly EventView[]
   /** Where the next page starts; undefined at the end. */
   readonly next: EventPosition | undefined
+  /** The scan budget was used up: the page may be short, and going on finds the rest. */
+  readonly partial: boolean
 }
 
 export interface EventReader {
   /**
-   * A page of events, newest first.
+   * A page of events, newest first unless ordered otherwise.
    * @throws AnnalsError `forbidden` where the filter names a person and the reader has no grant
    */
   list(
     organization: IntakeOrganization,
     filter: EventFilter,
-    page: { readonly limit: number; readonly after?: EventPosition | undefined },
+    page: PageRequest,
     reader: Reader,
   ): Promise<EventPage>
   /** One event. @throws AnnalsError `not_found` */
   get(organization: IntakeOrganization, eventId: string, reader: Reader): Promise<EventView>
+  /** Events around one that share something with it. @throws AnnalsError `not_found` | `forbidden` */
+  related(
+    organization: IntakeOrganization,
+    eventId: string,
+    request: RelatedRequest,
+    reader: Reader,
+  ): Promise<RelatedEvents>
+  /** How many events there were over time. @throws AnnalsError as `list` */
+  counts(organization: IntakeOrganization, request: CountsRequest, reader: Reader): Promise<CountsPage>
 }
 
 export interface EventReaderDependencies {
@@ -47,93 +57,44 @@ export interface EventReaderDependencies {
   readonly systemEvents: SystemEventWriter
 }
 
-/** A search that takes longer is given up; nothing of a client's may hold the database. */
-const maxSearchMs = 10_000
-const projection = { 'fields.terms': 0, mac: 0, fingerprint: 0 }
-/** More references than these are counted, not listed, in the note of a personal read. */
-const maxListedSubjects = 500
-
 export function createEventReader(dependencies: EventReaderDependencies): EventReader {
   const { events, directory, subjects, systemEvents } = dependencies
+  const { present } = createPresenter(subjects, systemEvents)
 
-  /** Views of events; the persons in them are looked up once, and the read is noted where one is shown. */
-  async function present(
-    organization: IntakeOrganization,
-    stored: readonly StoredEvent[],
-    reader: Reader,
-    note: JsonObject & { by: string },
-    lookedUp: boolean,
-  ): Promise<EventView[]> {
-    const { keyset } = organization
-    const references = [...new Set(stored.flatMap(subjectsIn))]
-    const { subjects: readable, lease } = await subjects.read(keyset, references, reader.personal)
-    const shown = references.filter((reference) => readable.get(reference)?.key !== undefined)
-    const views = stored.map((event) => viewOf(event, readable))
-    if (shown.length > 0 || lookedUp) {
-      await systemEvents.write({
-        organizationId: keyset.organizationId,
-        action: 'annals.personal.read',
-        occurredAt: new Date(),
-        actor: { type: 'principal', id: reader.principal },
-        context: { requestId: reader.requestId },
-        metadata: {
-          ...note,
-          events: stored.length,
-          subjectCount: shown.length,
-          subjects: shown.slice(0, maxListedSubjects),
-        },
-      })
-    }
-    if (shown.length > 0 && !lease.valid) {
-      throw new AnnalsError('unavailable', 'The read took too long to still be current; try again.', {
-        retryAfterSeconds: 1,
-      })
-    }
-    return views
+  const criteriaOf = async ({ keyset }: IntakeOrganization, filter: EventFilter, { personal }: Reader) => {
+    requireGrant(filter, personal)
+    return searchCriteria(filter, { keyset, directory, personal })
   }
 
   return {
-    async list(organization, filter, { limit, after }, reader) {
-      const { keyset } = organization
-      const named = personalFilters.filter((name) => filter[name] !== undefined)
-      if (named.length > 0 && !reader.personal) {
-        throw new AnnalsError(
-          'forbidden',
-          `Filtering by ${named.join(', ')} needs a key with the personal grant.`,
-        )
-      }
-      const query = await searchQuery(filter, after, { keyset, directory, personal: reader.personal })
+    async list(organization, filter, { limit, after, order = 'desc' }, reader) {
+      const criteria = await criteriaOf(organization, filter, reader)
       const found =
-        query === undefined
-          ? []
-          : await events
-              .find(query, {
-                projection,
-                sort: { occurredAt: -1, _id: -1 },
-                limit: limit + 1,
-                maxTimeMS: maxSearchMs,
-              })
-              .toArray()
-      const page = found.slice(0, limit)
-      const note = {
-        by: 'search',
-        filters: Object.keys(filter).filter((name) => filter[name as keyof EventFilter] !== undefined),
-      }
-      const data = await present(organization, page, reader, note, reader.personal && namesPerson(filter))
-      const last = page.at(-1)
-      const more = found.length > limit && last !== undefined
-      return {
-        data,
-        next: more ? { occurredAtMs: last.occurredAt.getTime(), id: eventIdOf(last._id) } : undefined,
-      }
+        criteria === undefined
+          ? { events: [], next: undefined, partial: false }
+          : await scan(events, criteria, { order, after, limit, budget: searchBudget })
+      const note = { by: 'search', filters: filterNames(filter) }
+      const lookedUp = reader.personal && namesPerson(filter)
+      const data = await present(organization, found.events, reader, note, lookedUp)
+      return { data, next: found.next, partial: found.partial }
     },
     async get(organization, eventId, reader) {
       const id = eventDocumentId(organization.keyset.organizationId, eventId)
-      const found = await events.findOne({ _id: id }, { projection })
+      const found = await events.findOne({ _id: id }, { projection: viewProjection })
       if (found === null) throw notFound()
       const [view] = await present(organization, [found], reader, { by: 'detail', event: eventId }, false)
       if (view === undefined) throw new Error('one event gave no view')
       return view
+    },
+    related: (organization, eventId, request, reader) =>
+      relatedTo({ events, subjects, present }, organization, eventId, request, reader),
+    async counts(organization, request, reader) {
+      const { filter } = request
+      const criteria = await criteriaOf(organization, filter, reader)
+      const page = await countOverTime(events, criteria, request)
+      if (reader.personal && namesPerson(filter))
+        await present(organization, [], reader, { by: 'counts', filters: filterNames(filter) }, true)
+      return page
     },
   }
 }

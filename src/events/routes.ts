@@ -1,11 +1,10 @@
-/** The HTTP routes of events: single and batch intake, lists and details. */
+/** The HTTP routes that take events in: one, or a batch. */
 import { setImmediate } from 'node:timers/promises'
-import { Router, type Request, type Response } from 'express'
+import { Router } from 'express'
 import type { Caller } from '../access/contract.js'
 import type { RateLimits } from '../access/rate-limits.js'
 import { AnnalsError } from '../errors.js'
 import { authorize } from '../http/authentication.js'
-import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { idempotencyKeyOf } from '../http/list.js'
 import { annalsErrorOf, problemDocument } from '../http/problem.js'
@@ -15,24 +14,19 @@ import { accepted, base64, createAccept } from './accept.js'
 import type { RecordedEvent } from './contract.js'
 import type { Intake } from './intake.js'
 import { limits } from './limits.js'
-import { type EventListInput, parseListQuery, parseSearchBody, positionSchema } from './list-input.js'
 import type { EventOrganizations } from './organizations.js'
-import type { EventReader } from './reading.js'
 import { eventItemSchema, eventSchema, parseBatch, parseEvent, type ParseResult } from './schema.js'
 
 export interface EventRoutesDependencies {
   readonly organizations: EventOrganizations
   readonly intake: Intake
   readonly rateLimits: RateLimits
-  readonly reader: EventReader
-  readonly cursors: CursorCodec
 }
 
 /** How many events of a batch are taken in before the event loop gets a turn. */
 const batchSlice = 100
 
-export function eventRoutes(dependencies: EventRoutesDependencies): Router {
-  const { organizations, intake, rateLimits, reader, cursors } = dependencies
+export function eventRoutes({ organizations, intake, rateLimits }: EventRoutesDependencies): Router {
   const router = Router({ caseSensitive: true })
 
   const accept = createAccept({ organizations, intake })
@@ -90,55 +84,8 @@ export function eventRoutes(dependencies: EventRoutesDependencies): Router {
     }
   }
 
-  router.get('/v1/organizations/:org/events', async (request, response) => {
-    await list(request, response, parseListQuery(request.query))
-  })
-
-  router.post(
-    '/v1/organizations/:org/events/search',
-    jsonBody(limits.maxSearchBytes),
-    async (request, response) => {
-      await list(request, response, parseSearchBody(bodyOf(request)))
-    },
-  )
-
-  async function list(request: Request, response: Response, input: EventListInput): Promise<void> {
-    const organizationId = organizationOf(request)
-    const caller = authorize(response, 'events.read', organizationId)
-    const organization = await organizations.require(organizationId)
-    const { filter, limit, cursor } = input
-    const bound = { organizationId, list: 'events', ...input.bound }
-    const after = cursor === undefined ? undefined : cursors.open(cursor, bound, positionSchema)
-    const page = await reader.list(
-      organization,
-      filter,
-      { limit, after },
-      readerOf(caller, input.personal, response),
-    )
-    response.json({
-      data: page.data,
-      nextCursor: page.next === undefined ? null : cursors.seal({ ...page.next }, bound),
-    })
-  }
-
-  router.get('/v1/organizations/:org/events/:id', async (request, response) => {
-    const organizationId = organizationOf(request)
-    const caller = authorize(response, 'events.read', organizationId)
-    const organization = await organizations.require(organizationId)
-    const personal = request.query['personal'] !== 'false'
-    response.json(await reader.get(organization, request.params.id, readerOf(caller, personal, response)))
-  })
-
-  const readerOf = (caller: Caller, wanted: boolean, response: Response) => ({
-    principal: caller.principal,
-    personal: caller.personal && wanted,
-    requestId: requestIdOf(response),
-  })
-
   return router
 }
-
-const organizationOf = (request: Request) => String(request.params['org'])
 
 /** Ids, an ISO time and base64 need no escaping. */
 const answerJson = ({ id, organizationId, receivedAt, leafHash }: RecordedEvent) =>

@@ -1,15 +1,18 @@
 /**
- * From a reader's filters to a query over the hot store.
+ * From a reader's filters to the criteria of a scan (scan.ts) over the hot store.
  *
  * Every filter becomes a term (terms.ts) of the one index, and what stands in the envelope is compared once more
- * as it is. Filters by personal values (a person's id, an e-mail, an address, a session) are resolved through the
- * directory or keyed terms, so no personal value is ever part of a query.
+ * as it is; free text alone has no terms. Filters by personal values (a person's id, an e-mail, an address, a
+ * session) are resolved through the directory or keyed terms, so no personal value is ever part of a query.
  */
 import type { Filter } from 'mongodb'
+import { AnnalsError } from '../errors.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
+import type { SearchCriteria } from './scan.js'
 import type { StoredEvent } from './store.js'
-import { clearTerm, keyedTerm } from './terms.js'
+import { clearTerm, keyedTerm, maxPrefixes } from './terms.js'
+import { matchesWords, textConditions, wordsOf } from './text-search.js'
 
 /** What a reader may ask for; everything given must hold. */
 export interface EventFilter {
@@ -31,20 +34,16 @@ export interface EventFilter {
   readonly metadata?: Readonly<Record<string, string>> | undefined
   /** A kind of personal data that was detected in free text. */
   readonly detected?: string | undefined
+  /** Free text: words that all occur (text-search.ts). */
+  readonly q?: string | undefined
   /** Inclusive. */
   readonly from?: Date | undefined
   /** Exclusive. */
   readonly to?: Date | undefined
 }
 
-/** The place after which a page starts: lists run by `occurredAt`, then id, newest first. */
-export interface EventPosition {
-  readonly occurredAtMs: number
-  readonly id: string
-}
-
 /** Filters that name a person; they need the personal grant and are logged. */
-export const personalFilters = ['actorEmail', 'ip', 'sessionId'] as const
+const personalFilters = ['actorEmail', 'ip', 'sessionId'] as const
 
 /** Does the filter look a person up, in a search by someone who may? */
 export function namesPerson(filter: EventFilter): boolean {
@@ -55,6 +54,17 @@ export function namesPerson(filter: EventFilter): boolean {
   )
 }
 
+/** @throws AnnalsError `forbidden` where the filter names a person and the reader has no grant */
+export function requireGrant(filter: EventFilter, personal: boolean): void {
+  const named = personalFilters.filter((name) => filter[name] !== undefined)
+  if (named.length === 0 || personal) return
+  throw new AnnalsError('forbidden', `Filtering by ${named.join(', ')} needs a key with the personal grant.`)
+}
+
+/** The names of the filters that are set, for a note of the read; never what they are set to. */
+export const filterNames = (filter: EventFilter): string[] =>
+  Object.entries(filter).flatMap(([name, value]) => (value === undefined ? [] : [name]))
+
 export interface SearchContext {
   readonly keyset: OrganizationKeyset
   readonly directory: SubjectDirectory
@@ -62,29 +72,23 @@ export interface SearchContext {
   readonly personal: boolean
 }
 
-/** Builds the query; undefined where nothing can match (an e-mail that nobody has). */
-export async function searchQuery(
+/** What an event must fulfil; undefined where none can (an e-mail that nobody has). */
+export async function searchCriteria(
   filter: EventFilter,
-  after: EventPosition | undefined,
   context: SearchContext,
-): Promise<Filter<StoredEvent> | undefined> {
-  const { organizationId } = context.keyset
-  const required = await requiredTerms(filter, context)
-  if (required.some((alternatives) => alternatives.length === 0)) return undefined
-  const conditions: Filter<StoredEvent>[] = required.map((alternatives) => ({
-    'fields.terms': { $in: alternatives },
-  }))
-  conditions.push(...envelopeConditions(filter))
-  if (filter.from !== undefined) conditions.push({ occurredAt: { $gte: filter.from } })
-  if (filter.to !== undefined) conditions.push({ occurredAt: { $lt: filter.to } })
-  if (after !== undefined) {
-    const occurredAt = new Date(after.occurredAtMs)
-    conditions.push(
-      { occurredAt: { $lte: occurredAt } },
-      { $or: [{ occurredAt: { $lt: occurredAt } }, { _id: { $lt: `${organizationId}/${after.id}` } }] },
-    )
+): Promise<SearchCriteria | undefined> {
+  const terms = await requiredTerms(filter, context)
+  if (terms.some((alternatives) => alternatives.length === 0)) return undefined
+  const words = filter.q === undefined ? [] : wordsOf(filter.q)
+  return {
+    organizationId: context.keyset.organizationId,
+    terms,
+    implied: impliedConditions(filter),
+    conditions: [...narrowingConditions(filter), ...textConditions(words)],
+    ...(words.length === 0 ? {} : { matches: matchesWords(words) }),
+    from: filter.from,
+    to: filter.to,
   }
-  return conditions.length === 0 ? { organizationId } : { organizationId, $and: conditions }
 }
 
 /** One list of alternatives per filter: an event must have one term of each. */
@@ -96,9 +100,9 @@ async function requiredTerms(
   const addClear = (kind: Parameters<typeof clearTerm>[0], value: string | undefined) => {
     if (value !== undefined) required.push([clearTerm(kind, value)])
   }
-  const action = filter.action
-  if (action?.endsWith('.*') === true) addClear('actionPrefix', indexedPrefix(action.slice(0, -2)))
-  else addClear('action', action)
+  const prefix = prefixOf(filter.action)
+  if (prefix === undefined) addClear('action', filter.action)
+  else addClear('actionPrefix', prefix.split('.').slice(0, maxPrefixes).join('.'))
   addClear('category', filter.category)
   if (filter.outcome !== 'success') addClear('outcome', filter.outcome)
   addClear('actorType', filter.actorType)
@@ -134,22 +138,34 @@ async function requiredTerms(
   return required
 }
 
-/** Terms reach four dots deep; a longer prefix is narrowed down by `envelopeConditions`. */
-const indexedPrefix = (prefix: string) => prefix.split('.').slice(0, 4).join('.')
-
-function envelopeConditions(filter: EventFilter): Filter<StoredEvent>[] {
+/** What terms do not say: success has none, a prefix has one as far as the fourth dot. */
+function narrowingConditions({ outcome, action }: EventFilter): Filter<StoredEvent>[] {
   const conditions: Filter<StoredEvent>[] = []
-  const { action } = filter
-  if (action?.endsWith('.*') === true) {
-    const start = action.slice(0, -1)
-    // A range, not a regular expression: nothing of a client's is ever compiled. '/' follows '.' in ASCII.
-    conditions.push({ action: { $gte: start, $lt: `${start.slice(0, -1)}/` } })
-  } else if (action !== undefined) {
-    conditions.push({ action })
-  }
+  if (outcome === 'success') conditions.push({ outcome })
+  const prefix = prefixOf(action)
+  if (prefix !== undefined && prefix.split('.').length > maxPrefixes) conditions.push(prefixCondition(prefix))
+  return conditions
+}
+
+/** What terms say already, as it stands in the envelope. */
+function impliedConditions(filter: EventFilter): Filter<StoredEvent>[] {
+  const conditions: Filter<StoredEvent>[] = []
+  const { action, outcome } = filter
+  const prefix = prefixOf(action)
+  if (prefix !== undefined) conditions.push(prefixCondition(prefix))
+  else if (action !== undefined) conditions.push({ action })
   if (filter.category !== undefined) conditions.push({ category: filter.category })
-  if (filter.outcome !== undefined) conditions.push({ outcome: filter.outcome })
+  if (outcome !== undefined && outcome !== 'success') conditions.push({ outcome })
   if (filter.actorType !== undefined) conditions.push({ actorType: filter.actorType })
   if (filter.targetType !== undefined) conditions.push({ targetTypes: filter.targetType })
   return conditions
 }
+
+/** `team` of `team.*`. */
+const prefixOf = (action: string | undefined): string | undefined =>
+  action?.endsWith('.*') === true ? action.slice(0, -2) : undefined
+
+/** A range, not a regular expression: nothing of a client's is ever compiled. '/' follows '.' in ASCII. */
+const prefixCondition = (prefix: string): Filter<StoredEvent> => ({
+  action: { $gte: `${prefix}.`, $lt: `${prefix}/` },
+})

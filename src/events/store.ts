@@ -94,13 +94,16 @@ export const eventDocumentId = (organizationId: string, eventId: string) => `${o
 /** The event id inside a document id. */
 export const eventIdOf = (documentId: string) => documentId.slice(documentId.indexOf('/') + 1)
 
+/** The indexes that lists and searches are led by; a query names the one it takes. */
+export const eventIndexes = { time: 'organization_time', terms: 'organization_terms_time' } as const
+
 /** Makes the indexes of the hot store; changes nothing where they are there. */
 export async function ensureEventIndexes(events: EventCollection): Promise<void> {
   await events.createIndexes([
-    { key: { organizationId: 1, occurredAt: -1, _id: -1 }, name: 'organization_time' },
+    { key: { organizationId: 1, occurredAt: -1, _id: -1 }, name: eventIndexes.time },
     {
       key: { organizationId: 1, 'fields.terms': 1, occurredAt: -1, _id: -1 },
-      name: 'organization_terms_time',
+      name: eventIndexes.terms,
     },
     {
       // What sealing waits for, by organization and then in the order of receipt: nothing that was accepted earlier

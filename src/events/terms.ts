@@ -62,4 +62,5 @@ export function actionPrefixes(action: string): string[] {
   }
   return prefixes
 }
-const maxPrefixes = 4
+/** Dots of an action that prefixes are indexed up to. */
+export const maxPrefixes = 4

@@ -27,6 +27,7 @@ export interface AppDependencies {
    */
   readonly routers: {
     readonly events?: Router
+    readonly eventReads?: Router
     readonly eventStream?: Router
     readonly organizations?: Router
     readonly actionSchemas?: Router
@@ -56,6 +57,7 @@ export function createApp(dependencies: AppDependencies): Express {
   app.use('/v1', authentication(dependencies.authenticator))
   for (const router of [
     routers.events,
+    routers.eventReads,
     routers.eventStream,
     routers.organizations,
     routers.actionSchemas,
