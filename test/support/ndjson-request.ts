@@ -74,14 +74,16 @@ export async function openStream(
     },
     async answer() {
       socket.on('data', () => {
-        if (received.subarray(-5).toString('latin1') === '0\r\n\r\n') socket.destroy()
+        if (isWhole(received)) socket.destroy()
       })
       socket.resume()
       if (!socket.destroyed) await Promise.race([once(socket, 'close'), once(socket, 'end')])
       socket.destroy()
       const text = received.toString('latin1')
       const bodyAt = text.indexOf('\r\n\r\n') + 4
-      const body = unchunked(received.subarray(bodyAt)).toString('utf8')
+      const raw = received.subarray(bodyAt)
+      const isChunked = /\r\ntransfer-encoding: chunked/i.test(text.slice(0, bodyAt))
+      const body = (isChunked ? unchunked(raw) : raw).toString('utf8')
       const lines = body
         .split('\n')
         .filter((line) => line !== '')
@@ -89,6 +91,14 @@ export async function openStream(
       return { status: Number(text.slice(9, 12)), lines }
     },
   }
+}
+
+/** Is this a whole answer, of either framing? */
+function isWhole(bytes: Buffer): boolean {
+  const bodyAt = bytes.indexOf('\r\n\r\n') + 4
+  const length = /\r\ncontent-length: (\d+)/i.exec(bytes.toString('latin1', 0, bodyAt))?.[1]
+  if (length !== undefined) return bytes.length >= bodyAt + Number(length)
+  return bytes.subarray(-5).toString('latin1') === '0\r\n\r\n'
 }
 
 function unchunked(bytes: Buffer): Buffer {
