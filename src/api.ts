@@ -23,6 +23,8 @@ import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
 import { registerPendingMetrics } from './transparency-log/log-metrics.js'
+import { logReadPaths } from './transparency-log/read-openapi.js'
+import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
 
 export interface Api {
@@ -68,6 +70,12 @@ export async function openApi(
         logger,
         onDraining: (callback) => health.onDraining(callback),
       }),
+      logReads: logReadRoutes({
+        ...core.logReading,
+        organizations: core.eventOrganizations,
+        events: core.events,
+        onDraining: (callback) => health.onDraining(callback),
+      }),
       organizations: organizationRoutes(core),
       actionSchemas: actionSchemaRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
@@ -82,7 +90,7 @@ export async function openApi(
         ),
       }),
     },
-    paths: [eventPaths, organizationPaths, actionSchemaPaths, accessKeyPaths, scanPaths],
+    paths: [eventPaths, organizationPaths, actionSchemaPaths, accessKeyPaths, scanPaths, logReadPaths],
     version,
     publicUrl: config.http.publicUrl,
     metricsToken: config.metricsToken,

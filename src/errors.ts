@@ -22,6 +22,7 @@ export const errorCodes = [
   'key_exists',
   'version_exists',
   'wrong_state',
+  'not_sealed',
   'cursor_invalid',
   'too_many_failures',
   'stream_stalled',

@@ -29,6 +29,7 @@ export interface AppDependencies {
     readonly events?: Router
     readonly eventReads?: Router
     readonly eventStream?: Router
+    readonly logReads?: Router
     readonly organizations?: Router
     readonly actionSchemas?: Router
     readonly keys?: Router
@@ -59,6 +60,7 @@ export function createApp(dependencies: AppDependencies): Express {
     routers.events,
     routers.eventReads,
     routers.eventStream,
+    routers.logReads,
     routers.organizations,
     routers.actionSchemas,
     routers.keys,

@@ -64,6 +64,11 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The state does not allow this',
     meaning: 'The thing exists and is not in a state in which this can be done to it.',
   },
+  not_sealed: {
+    status: 409,
+    title: 'Not sealed into the log yet',
+    meaning: 'It is accepted, and in no checkpoint yet. Try again after `Retry-After` seconds.',
+  },
   too_large: {
     status: 413,
     title: 'The request is too large',

@@ -1,0 +1,138 @@
+/**
+ * Reading a log: checkpoints, tiles, records, proofs. What is answered is one state of the log: the head is read
+ * once, and everything else is computed for its size, which the tiles never shrink below.
+ */
+import { AnnalsError, notFound } from '../errors.js'
+import { utf8 } from './encoding.js'
+import { encodeEntryBundle } from './entry-bundle.js'
+import { hashLength, type Hash } from './hash.js'
+import type { LogKeys } from './log-keys.js'
+import { nodeHasher } from './node-crypto.js'
+import { formatVerifierKey } from './note-key.js'
+import { proveRecord, proveTree } from './proof.js'
+import type { LeafLocation, LogHeadDocument, LogStore } from './store.js'
+import { TileHashReader } from './tile-reader.js'
+import { tileWidth, type BundleAddress, type TileAddress } from './tile.js'
+
+/** Proves that one event is in its log. */
+export interface EventProof {
+  readonly generation: number
+  readonly index: number
+  /** Of the checkpoint, whose tree the proof leads to. */
+  readonly size: number
+  readonly leafHash: Hash
+  readonly sealedAt: Date
+  readonly hashes: readonly Hash[]
+  /** The signed note. */
+  readonly checkpoint: string
+  /** Canonical JSON; undefined where the record is gone. */
+  readonly record: string | undefined
+}
+
+/** Which log of an organization; no generation = the one that grows. */
+export interface LogName {
+  readonly organizationId: string
+  readonly generation?: number | undefined
+}
+
+export interface LogReader {
+  /** The newest signed checkpoint. @throws AnnalsError `not_sealed` before the first leaf, `not_found` */
+  checkpoint(log: LogName): Promise<string>
+  /** The hashes of a tile as wide as asked. @throws AnnalsError `not_found` where the log has none there yet */
+  tile(log: LogName, tile: TileAddress): Promise<Uint8Array>
+  /** An entry bundle, encoded. @throws AnnalsError `not_found` */
+  bundle(log: LogName, bundle: BundleAddress): Promise<Uint8Array>
+  /** Verifier keys as text, newest first. @throws AnnalsError `not_found` for a generation that never was */
+  keys(log: LogName): Promise<string[]>
+  /** Hashes that prove the tree of `to` leaves to begin with that of `from`. @throws AnnalsError `invalid` */
+  consistency(log: LogName, from: number, to: number): Promise<readonly Hash[]>
+  /** undefined where the event is not sealed (yet). */
+  prove(organizationId: string, eventId: string): Promise<EventProof | undefined>
+}
+
+/** After an election a new primary may know of fewer commits for a moment than were read before. */
+const maxHeadReads = 5
+const headPauseMs = 50
+
+export function createLogReader(store: LogStore, keys: LogKeys): LogReader {
+  async function headOf({ organizationId, generation }: LogName): Promise<LogHeadDocument> {
+    const head = await store.head(organizationId, generation)
+    if (head !== undefined) return head
+    if (generation === undefined || generation === 1) throw notSealed()
+    throw notFound()
+  }
+
+  /** The generation whose tiles are asked for; without a number that is known only from the head. */
+  const generationOf = async (log: LogName) => log.generation ?? (await headOf(log)).generation
+
+  const reader = ({ organizationId, generation, size, root }: LogHeadDocument) =>
+    new TileHashReader(size, root, store.tileSource(organizationId, generation), nodeHasher)
+
+  async function headWith(organizationId: string, { generation, index }: LeafLocation) {
+    for (let read = 0; read < maxHeadReads; read += 1) {
+      const head = await store.head(organizationId, generation)
+      if (head !== undefined && head.size > index) return head
+      await new Promise((resolve) => setTimeout(resolve, headPauseMs))
+    }
+    return undefined
+  }
+
+  return {
+    checkpoint: async (log) => (await headOf(log)).checkpoint,
+    async tile(log, tile) {
+      const source = store.tileSource(log.organizationId, await generationOf(log))
+      const [bytes = new Uint8Array()] = await source.readTiles([tile])
+      const wanted = tile.width * hashLength
+      if (bytes.length < wanted) throw notFound()
+      return bytes.subarray(0, wanted)
+    },
+    async bundle(log, { index, width }) {
+      const records = await store.records(log.organizationId, await generationOf(log), index)
+      if (records === undefined || records.length < width) throw notFound()
+      return encodeEntryBundle(records.slice(0, width).map(utf8))
+    },
+    async keys({ organizationId, generation }) {
+      const head = await store.head(organizationId, generation)
+      if (head === undefined && generation !== undefined && generation !== 1) throw notFound()
+      const origin = keys.origin(organizationId, head?.generation ?? 1)
+      return (await keys.verifierKeys(origin)).map(formatVerifierKey)
+    },
+    async consistency(log, from, to) {
+      const head = await headOf(log)
+      if (to > head.size) throw beyondTheLog()
+      return proveTree(to, from, reader(head), nodeHasher)
+    },
+    async prove(organizationId, eventId) {
+      const located = await store.locate(organizationId, eventId)
+      if (located === undefined) return undefined
+      const { generation, index, leafHash, sealedAt } = located
+      const head = await headWith(organizationId, located)
+      if (head === undefined) return undefined
+      const { size, checkpoint } = head
+      const hashes = await proveRecord(size, index, reader(head), nodeHasher)
+      const records = await store.records(organizationId, generation, Math.floor(index / tileWidth))
+      const record = records?.[index % tileWidth] ?? ''
+      return {
+        generation,
+        index,
+        size,
+        leafHash,
+        sealedAt,
+        hashes,
+        checkpoint,
+        record: record === '' ? undefined : record,
+      }
+    },
+  }
+}
+
+const beyondTheLog = () =>
+  new AnnalsError('invalid', 'The request does not fit its schema; see errors.', {
+    errors: [{ path: 'to', code: 'too_large', message: 'lies beyond the newest checkpoint' }],
+  })
+
+/** It is accepted, and its place in the log is a matter of a second. */
+export const notSealed = () =>
+  new AnnalsError('not_sealed', 'This is accepted and not sealed into the log yet; try again.', {
+    retryAfterSeconds: 1,
+  })

@@ -1,0 +1,41 @@
+/** Wires the reading of logs together: what `composition.ts` asks for. */
+import type { Db } from 'mongodb'
+import type { SystemEventWriter } from '../events/contract.js'
+import { createPresenter } from '../events/presenting.js'
+import type { EventCollection } from '../events/store.js'
+import { createVerifiablePresenter, type VerifiablePresenter } from '../events/verifiable-reading.js'
+import type { SubjectReader } from '../subjects/readers.js'
+import { createFeed, type Feed } from './feed.js'
+import { createHeadWatcher } from './head-watcher.js'
+import { createLogReader, type LogReader } from './log-reader.js'
+import type { Sealing } from './sealing.js'
+import { logCollections, type LogStore } from './store.js'
+
+export interface LogReading {
+  readonly log: LogReader
+  readonly store: LogStore
+  readonly feed: Feed
+  readonly verifiable: VerifiablePresenter
+}
+
+export interface LogReadingDependencies {
+  readonly db: Db
+  readonly events: EventCollection
+  readonly sealing: Pick<Sealing, 'store' | 'keys'>
+  readonly subjects: SubjectReader
+  readonly systemEvents: SystemEventWriter
+}
+
+export function createLogReading(dependencies: LogReadingDependencies): LogReading {
+  const { db, events, sealing, subjects, systemEvents } = dependencies
+  const { store, keys } = sealing
+  const verifiable = createVerifiablePresenter(subjects, systemEvents)
+  const feed = createFeed({
+    store,
+    watcher: createHeadWatcher(logCollections(db).heads),
+    events,
+    presenter: createPresenter(subjects, systemEvents),
+    verifiable,
+  })
+  return { log: createLogReader(store, keys), store, feed, verifiable }
+}
