@@ -40,20 +40,40 @@ export function jsonBody(maxBytes: number, { optional = false }: JsonBodyOptions
       next(tooLarge(maxBytes))
       return
     }
-    read(request, response, (error?: unknown) => {
+    const done = (error: unknown, bytes: unknown) => {
       if (error !== undefined) {
         next(readFailure(error, maxBytes))
         return
       }
       try {
-        request.body = parseJsonBytes(request.body)
+        request.body = parseJsonBytes(bytes)
       } catch (problem) {
         next(problem)
         return
       }
       next()
-    })
+    }
+    if (isPlain(request)) readPlain(request, done)
+    else read(request, response, (error?: unknown) => done(error, request.body))
   }
+}
+
+/** A body as it stands, of an announced length: Node's parser sees to it that it is exactly as long. */
+const isPlain = ({ headers }: Request): boolean =>
+  headers['content-length'] !== undefined && headers['content-encoding'] === undefined
+
+/** What Express's reader does for such a body, without the part of it that handles every other: a tenth of a post. */
+function readPlain(request: Request, done: (error: unknown, bytes: unknown) => void): void {
+  const chunks: Buffer[] = []
+  const settle = (error: unknown) => {
+    request.off('data', onData).off('end', onEnd).off('error', settle).off('close', onClose)
+    const [first] = chunks
+    done(error, chunks.length === 1 ? first : Buffer.concat(chunks))
+  }
+  const onData = (chunk: Buffer) => chunks.push(chunk)
+  const onEnd = () => settle(undefined)
+  const onClose = () => settle(new Error('the connection closed before the body was whole'))
+  request.on('data', onData).on('end', onEnd).on('error', settle).on('close', onClose)
 }
 
 /** What `jsonBody` read. */
