@@ -3,6 +3,7 @@
  * count are ratios: machines are shared and noisy.
  *
  *     npm run bench -- [--only single,batch,…] [--seconds N] [--rounds N] [--connections N]
+ *         [--events N]   (of the search; a million take some ten minutes)
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -20,6 +21,7 @@ import { benchCollections, storedTemplates } from './data.js'
 import type { BenchWorld } from './harness.js'
 import { benchOverload } from './overload.js'
 import { benchSealing } from './sealing.js'
+import { benchSearch } from './search.js'
 import { benchSingle } from './single.js'
 
 /** Every benchmark, in the order in which they run. */
@@ -28,6 +30,7 @@ const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
   batch: benchBatch,
   sealing: ({ config, say }) => benchSealing(config, say),
   overload: (world) => benchOverload(world),
+  search: (world) => benchSearch(world, { events: Number(values.events) }),
 }
 
 const { values } = parseArgs({
@@ -36,6 +39,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '3' },
     connections: { type: 'string', default: '64' },
+    events: { type: 'string', default: '100000' },
   },
 })
 const chosen = values.only.split(',')
@@ -50,6 +54,8 @@ const start = await prepareMongod({
   dataDirectory: folder,
   cacheDirectory: outer.cacheDirectory,
   preferredPort: 0,
+  // A million events and their indexes are some 4 GB: a database of that size is given that much.
+  ...(chosen.includes('search') ? { cacheGigabytes: 4 } : {}),
   progress: say,
 })
 const mongod = await start()

@@ -109,7 +109,7 @@ export async function scan(
       )
       return
     }
-    for await (const event of events.find(query, { ...options, batchSize: 100 })) {
+    for await (const event of events.find(query, { ...options, batchSize: wanted + 1 })) {
       if (matches(event) && found.push(event) > limit) return
     }
   }

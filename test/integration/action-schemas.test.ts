@@ -4,6 +4,7 @@ import { openCore } from '../../src/composition.js'
 import { rebuildLeaf } from '../../src/events/rebuild.js'
 import { eventDocumentId } from '../../src/events/store.js'
 import { createLogger } from '../../src/logging.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type Answer, type World } from '../support/world.js'
 
 let world: World
@@ -13,7 +14,10 @@ beforeAll(async () => {
   })
   await world.request('PUT', '/v1/organizations/org_acme')
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world)
+  await world.close()
+})
 
 const put = (action: string, body: unknown, key?: string) =>
   world.request('PUT', `/v1/action-schemas/${action}`, { body, ...(key === undefined ? {} : { key }) })

@@ -2,13 +2,17 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { AnnalsClientError, createClient, type NewEvent, type StreamFailure } from '../../src/client/index.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
 beforeAll(async () => {
   world = await openWorld()
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world, { otherWriters: true })
+  await world.close()
+})
 
 const event = (organizationId: string, members: Partial<NewEvent> = {}): NewEvent => ({
   organizationId,

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MongoClient } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { StoredEvent } from '../../src/events/store.js'
+import { checkStoreEqualsSearch } from '../support/search-oracle.js'
 import { startUp, type RunningUp } from '../support/annals-up.js'
 
 const organizationId = 'org_crash'
@@ -105,6 +106,9 @@ async function checkEverythingAcknowledgedIsThereOnce(): Promise<void> {
       expect(byId.get(`${organizationId}/${id}`)?.leafHash.toString('base64'), idempotencyKey).toBe(leafHash)
       expect(targets.get(JSON.stringify({ id: idempotencyKey }))).toBe(1)
     }
+    const ids = [...acknowledged.values()].map(({ id }) => id)
+    const deployment = { db: client.db('annals'), get: (path: string) => call('GET', path) }
+    await checkStoreEqualsSearch(deployment, organizationId, ids)
     const scans = stored.filter(({ action }) => action.startsWith('annals.scan.')).map(({ action }) => action)
     expect(scans.sort()).toEqual(
       scansExpected.flatMap(() => ['annals.scan.finished', 'annals.scan.started']).sort(),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { JsonObject } from '../../src/events/contract.js'
 import { eventDocumentId } from '../../src/events/store.js'
 import { allSamples } from '../support/samples.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type Answer, type World } from '../support/world.js'
 
 let world: World
@@ -10,7 +11,10 @@ beforeAll(async () => {
   for (const detection of ['flag', 'redact', 'reject'])
     await world.request('PUT', `/v1/organizations/org_${detection}`, { body: { detection } })
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world)
+  await world.close()
+})
 
 const event = (organizationId: string, members: JsonObject = {}) => ({
   organizationId,

@@ -1,13 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { JsonObject } from '../../src/events/contract.js'
 import { limits } from '../../src/events/limits.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
 beforeAll(async () => {
   world = await openWorld()
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world)
+  await world.close()
+})
 
 const event = (changes: JsonObject = {}): JsonObject => ({
   organizationId: 'org_acme',

@@ -16,6 +16,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createProgress } from '../../src/cli/import/progress.js'
 import { runImport, type ImportOptions } from '../../src/cli/import/run.js'
 import { createClient } from '../../src/client/index.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 const cli = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
@@ -25,7 +26,10 @@ let folder: string
 beforeAll(async () => {
   world = await openWorld()
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world, { otherWriters: true })
+  await world.close()
+})
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'annals-import-'))
 })

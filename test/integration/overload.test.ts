@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config.js'
 import { prepareMongod } from '../../src/embedded/servers.js'
 import { GroupCommitter, groupCommitLimits } from '../../src/events/group-commit.js'
 import type { StoredEvent } from '../../src/events/store.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'annals-overload-'))
@@ -27,6 +28,7 @@ beforeAll(async () => {
   world = await openWorld({ environment: { ANNALS_MONGODB_URI: mongod.uri } })
 })
 afterAll(async () => {
+  await checkWorldsSearch(world, { otherWriters: true })
   await world.close()
   await mongod.stop()
   rmSync(folder, { recursive: true, force: true })

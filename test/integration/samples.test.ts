@@ -3,6 +3,7 @@ import type { JsonObject } from '../../src/events/contract.js'
 import { isPersonActor, isPersonTarget } from '../../src/subjects/policy.js'
 import { defaultPersonTypes } from '../../src/organizations/contract.js'
 import { allSamples, chunks, expectedView, withoutAdditions } from '../support/samples.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 interface BatchAnswer {
@@ -34,7 +35,10 @@ beforeAll(async () => {
   world = await openWorld()
   answers.push(...(await postAll()))
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world)
+  await world.close()
+})
 
 test('all samples are taken by batch', () => {
   expect(answers).toHaveLength(samples.length)

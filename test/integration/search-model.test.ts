@@ -14,6 +14,7 @@ import {
   type ModelEvent,
   type ModelFilter,
 } from '../support/search-model.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 const organizationId = 'org_model'
@@ -58,7 +59,10 @@ beforeAll(async () => {
   ).toISOString()
   auditorKey = await world.key({ role: 'auditor', principal: 'prn_01h455vb4pex5vsknk084sn02q' })
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world)
+  await world.close()
+})
 
 interface Page {
   readonly data: readonly { readonly id: string; readonly category: string }[]

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.js'
 import { prepareMongod } from '../../src/embedded/servers.js'
 import { openStream } from '../support/ndjson-request.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 /** A database of its own, which may be frozen and killed. */
@@ -31,6 +32,7 @@ beforeAll(async () => {
   world = await openWorld({ environment: { ANNALS_MONGODB_URI: mongod.uri } })
 })
 afterAll(async () => {
+  await checkWorldsSearch(world, { otherWriters: true })
   await world.close()
   await mongod.stop()
   rmSync(folder, { recursive: true, force: true })

@@ -2,13 +2,17 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openStream, type StreamAnswerLine } from '../support/ndjson-request.js'
 import { allSamples } from '../support/samples.js'
+import { checkWorldsSearch } from '../support/search-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
 beforeAll(async () => {
   world = await openWorld()
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await checkWorldsSearch(world, { otherWriters: true })
+  await world.close()
+})
 
 let made = 0
 /** An event whose request id a test finds it by. */

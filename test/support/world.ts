@@ -14,6 +14,7 @@ import { createLogger } from '../../src/logging.js'
 import { createMetrics } from '../../src/metrics.js'
 import { setup, setUpDatabase } from '../../src/operations/setup.js'
 import { ensureCodecKeyFile } from '../../src/temporal/codec-keys.js'
+import { Acknowledgements, type Acknowledged } from './acknowledged.js'
 import { mongoUri, temporalAddress, testDatabaseName } from './servers.js'
 
 export interface Answer {
@@ -40,6 +41,8 @@ export interface World {
   request(method: string, path: string, options?: RequestOptions): Promise<Answer>
   /** Makes a key and returns its secret. */
   key(wanted: { role: Role; [member: string]: unknown }): Promise<string>
+  /** Ids of the events that `request` was answered as stored, by organization. */
+  readonly acknowledged: Acknowledged
   /** Every line that was logged so far. */
   logs(): string
   close(): Promise<void>
@@ -81,6 +84,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const api = await openApi(config, logger, createMetrics({ processFigures: false }))
   const server = await startServer(api.app, { host: '127.0.0.1', port: 0, drainMs: 5_000 })
 
+  const acknowledgements = new Acknowledgements()
+
   async function request(method: string, path: string, sent: RequestOptions = {}): Promise<Answer> {
     const { body, key = firstKey } = sent
     const raw = typeof body === 'string' || body instanceof Uint8Array
@@ -95,7 +100,9 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     })
     const text = await response.text()
     const json = (response.headers.get('content-type') ?? '').includes('json')
-    return { status: response.status, headers: response.headers, text, body: json ? JSON.parse(text) : text }
+    const answered: unknown = json ? JSON.parse(text) : text
+    acknowledgements.note(method, path, body, response.status, answered)
+    return { status: response.status, headers: response.headers, text, body: answered }
   }
 
   return {
@@ -109,6 +116,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       if (made.status !== 201) throw new Error(`no key was made: ${made.text}`)
       return (made.body as { secret: string }).secret
     },
+    acknowledged: acknowledgements.ids,
     logs: () => lines.join(''),
     async close() {
       await server.stop()
