@@ -6,7 +6,11 @@
  */
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { LogError } from './transparency-log/errors.js'
+import { sha256 } from './transparency-log/node-crypto.js'
+import { parseVerifierKey, type VerifierKey } from './transparency-log/note-key.js'
 
 const port = z.coerce.number().int().min(0).max(65_535)
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1')
@@ -51,6 +55,42 @@ const queueList = z.string().transform((text, context): QueueName[] => {
   return known
 })
 
+/** At most so many witnesses: their cosignatures must fit on a note, and each is asked once a minute. */
+const maxWitnesses = 16
+
+/** `<verifier key> <url>`, and so on, separated by commas. */
+const witnessList = z.string().transform((text, context): WitnessConfig[] => {
+  const witnesses = text.split(',').flatMap((item) => {
+    const [key = '', url = '', ...rest] = item.trim().split(/\s+/)
+    const parsed = { key: witnessKey(key), url: z.url({ protocol: /^https?$/ }).safeParse(url) }
+    if (parsed.key === undefined || !parsed.url.success || rest.length > 0) return []
+    return [{ key: parsed.key, url: parsed.url.data.replace(/\/+$/, '') }]
+  })
+  const names = new Set(witnesses.map(({ key }) => `${key.name}+${String(key.keyId)}`))
+  if (
+    witnesses.length !== text.split(',').length ||
+    names.size !== witnesses.length ||
+    names.size > maxWitnesses
+  ) {
+    context.addIssue({
+      code: 'custom',
+      message: `expected at most ${String(maxWitnesses)} different witnesses, each <verifier key> <https address>, separated by commas`,
+    })
+    return z.NEVER
+  }
+  return witnesses
+})
+
+function witnessKey(text: string): VerifierKey | undefined {
+  try {
+    const key = parseVerifierKey(text, sha256)
+    return key.type === 'cosignature' ? key : undefined
+  } catch (error) {
+    if (error instanceof LogError) return undefined
+    throw error
+  }
+}
+
 const environmentSchema = z.object({
   ANNALS_HTTP_HOST: z.string().min(1).default('127.0.0.1'),
   ANNALS_HTTP_PORT: port.default(4100),
@@ -77,7 +117,7 @@ const environmentSchema = z.object({
   ANNALS_DATA_DIR: z.string().min(1).default('.annals'),
   ANNALS_ARCHIVE_URL: z
     .string()
-    .regex(/^(file|s3):/, 'must start with file: or s3:')
+    .regex(/^(file:(?!\/\/[^/])|s3:)/, 'must start with file: (and name no host) or s3:')
     .optional(),
   ANNALS_LEDGER_URL: z
     .string()
@@ -97,6 +137,7 @@ const environmentSchema = z.object({
     .string()
     .regex(/^[^\s+]{1,200}$/, 'must have neither space nor +')
     .default('annals.local'),
+  ANNALS_WITNESS_URLS: witnessList.optional(),
   ANNALS_REGION: regionName.default('local'),
   ANNALS_REGION_URLS: regionUrls.optional(),
   ANNALS_AUTO_PROVISION: flag.optional(),
@@ -110,6 +151,13 @@ const environmentSchema = z.object({
   ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
   XDG_CACHE_HOME: z.string().min(1).optional(),
 })
+
+/** A C2SP tlog-witness: where it is, and the key of its cosignatures. */
+export interface WitnessConfig {
+  /** Without a slash at its end. */
+  readonly url: string
+  readonly key: VerifierKey
+}
 
 export interface Config {
   readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string | undefined }
@@ -134,6 +182,10 @@ export interface Config {
   /** Secret path segment under which the embedded Temporal UI reaches the decode endpoint; absent = endpoint needs an operator key. */
   readonly codecPathSecret: string | undefined
   readonly logOrigin: string
+  /** Absolute path of the folder in which the newest checkpoint of every log is copied. */
+  readonly checkpointCopiesFolder: string
+  /** Who is shown the anchor log. */
+  readonly witnesses: readonly WitnessConfig[]
   readonly region: { readonly name: string; readonly urls: ReadonlyMap<string, string> }
   readonly autoProvision: boolean
   readonly adminKey: string | undefined
@@ -182,6 +234,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     },
     codecPathSecret: env.ANNALS_CODEC_PATH_SECRET,
     logOrigin: env.ANNALS_LOG_ORIGIN,
+    checkpointCopiesFolder: join(
+      folderOf(env.ANNALS_ARCHIVE_URL) ?? `${dataDirectory}/archive`,
+      'checkpoints',
+    ),
+    witnesses: env.ANNALS_WITNESS_URLS ?? [],
     region: { name: env.ANNALS_REGION, urls: env.ANNALS_REGION_URLS ?? new Map() },
     autoProvision: env.ANNALS_AUTO_PROVISION ?? env.ANNALS_REGION_URLS === undefined,
     adminKey: env.ANNALS_ADMIN_KEY,
@@ -191,6 +248,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     metricsToken: env.ANNALS_METRICS_TOKEN,
     workerHttpPort: env.ANNALS_WORKER_HTTP_PORT,
   }
+}
+
+/** The folder of a `file:` address; undefined for another kind, and for none. */
+function folderOf(url: string | undefined): string | undefined {
+  if (url?.startsWith('file:') !== true) return undefined
+  return url.startsWith('file:/') ? fileURLToPath(url) : resolve(url.slice('file:'.length))
 }
 
 /**

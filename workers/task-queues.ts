@@ -1,17 +1,19 @@
 /** What each task queue's worker runs. A queue appears here once its domain has workflows. */
+import { createAnchorActivities, type AnchorActivityDependencies } from '../activities/anchor.js'
 import { createScanActivities } from '../activities/scans.js'
 import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
 import type { Config, QueueName } from '../src/config.js'
 import { scanTaskQueue } from '../src/scans/contract.js'
 import type { ScanRecorder } from '../src/scans/recorder.js'
 import type { TemporalConnection } from '../src/temporal/client.js'
+import { startAnchoring } from '../src/transparency-log/anchor/start-anchoring.js'
 import { sealTaskQueue } from '../src/transparency-log/contract.js'
 import { startSealing } from '../src/transparency-log/start-sealing.js'
 
 /** What the activities of all queues need. */
 export interface WorkerDependencies {
   readonly scanRecorder: ScanRecorder
-  readonly sealing: Omit<SealActivityDependencies, 'stopping'>
+  readonly sealing: Omit<SealActivityDependencies & AnchorActivityDependencies, 'stopping'>
 }
 
 export interface TaskQueue {
@@ -26,8 +28,14 @@ export interface TaskQueue {
 export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   seal: {
     taskQueue: sealTaskQueue,
-    activities: (deps, stopping) => createSealActivities({ ...deps.sealing, stopping }),
-    startDuties: (temporal, { region }) => startSealing(temporal, region.name),
+    activities: (deps, stopping) => ({
+      ...createSealActivities({ ...deps.sealing, stopping }),
+      ...createAnchorActivities({ ...deps.sealing, stopping }),
+    }),
+    async startDuties(temporal, { region }) {
+      await startSealing(temporal, region.name)
+      await startAnchoring(temporal, region.name)
+    },
   },
   scans: {
     taskQueue: scanTaskQueue,

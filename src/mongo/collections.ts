@@ -2,6 +2,10 @@
 export const collectionNames = {
   accessKeys: 'accessKeys',
   actionSchemas: 'actionSchemas',
+  anchorHeads: 'anchorHeads',
+  anchorLogs: 'anchorLogs',
+  anchorTiles: 'anchorTiles',
+  anchorWitnesses: 'anchorWitnesses',
   deployment: 'deployment',
   directory: 'directory',
   events: 'events',

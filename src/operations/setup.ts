@@ -14,6 +14,7 @@ import { ensureSubjectIndexes, subjectStore } from '../subjects/store.js'
 import { connectTemporal, temporalOptions } from '../temporal/client.js'
 import { ensureCodecKeyFile } from '../temporal/codec-keys.js'
 import { setUpTemporal } from '../temporal/setup.js'
+import { anchorCollections, ensureAnchorCollections } from '../transparency-log/anchor/anchor-store.js'
 import { ensureLogIndexes, logCollections } from '../transparency-log/store.js'
 
 export interface SetupResult {
@@ -46,6 +47,7 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureAccessKeyIndexes(accessKeyCollection(core.db))
     await ensureScanIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
+    await ensureAnchorCollections(anchorCollections(core.db))
     await core.signingKeys.ensure()
     await core.organizations.ensureSystemOrganization()
     if (config.adminKey !== undefined) await core.accessKeys.ensureAdminKey(config.adminKey)

@@ -5,6 +5,8 @@ import type { Logger } from '../logging.js'
  * `invalid_mac`, `unknown_organization`, `already_sealed`: a row that intake did not accept, set aside.
  * `event_damaged`: a row that is no longer what was accepted, sealed by its acknowledged leaf.
  * `log_damaged`: head and tiles of a log do not fit together; the organization's log stands still.
+ * `rolled_back`: a log is not what was published; it stands still until `annals log restart`.
+ * `witness_conflict`: a witness has seen another anchor log than this one.
  */
 export const alarmKinds = [
   'invalid_mac',
@@ -12,11 +14,13 @@ export const alarmKinds = [
   'already_sealed',
   'event_damaged',
   'log_damaged',
+  'rolled_back',
+  'witness_conflict',
 ] as const
 export type AlarmKind = (typeof alarmKinds)[number]
 
 export interface Alarms {
-  raise(kind: AlarmKind, what: { readonly organizationId: string; readonly eventId?: string }): void
+  raise(kind: AlarmKind, what: { readonly organizationId?: string; readonly eventId?: string }): void
   /** Alarms since the start of the process, by kind. */
   counts(): ReadonlyMap<AlarmKind, number>
 }

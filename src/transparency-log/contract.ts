@@ -26,3 +26,40 @@ export interface SealTurn {
   /** Rows that were never Annals', or are no longer what was accepted. */
   readonly alarms: number
 }
+
+export const anchorWorkflowType = 'anchor'
+
+export const anchorWorkflowId = (region: string): string => `anchor/${region}`
+
+/** The duties of every minute: copies of checkpoints, the anchor log, its witnesses. */
+export interface AnchorInput {
+  readonly region: string
+  /** Turns after which a new history begins. For tests. */
+  readonly turns?: number
+  /** For tests. */
+  readonly turnMs?: number
+}
+
+/** What copying the newest checkpoints came to. */
+export interface CopyTurn {
+  readonly written: number
+  readonly failed: number
+  /** Organizations (and `anchor`) whose logs are behind their copies, at most twenty of them. */
+  readonly refused: readonly string[]
+  readonly refusedCount: number
+}
+
+export interface AnchorTurn {
+  /** `anchored`, or why there was no entry. */
+  readonly outcome: string
+  /** Entries of the anchor log now. */
+  readonly size: number
+  readonly witnesses: readonly WitnessTurn[]
+}
+
+export interface WitnessTurn {
+  readonly witness: string
+  readonly state: string
+  /** Has it cosigned the newest checkpoint? */
+  readonly cosigned: boolean
+}

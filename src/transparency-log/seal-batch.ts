@@ -48,7 +48,17 @@ export interface OpenLog {
   readonly organizationId: string
   /** Absent before the first leaf. */
   readonly head: LogHeadDocument | undefined
+  /** Of a log without a head. Default 1. */
+  readonly generation?: number
   readonly tree: TileAppender
+}
+
+/** A batch that only has to be written. */
+export interface PreparedBatch {
+  /** The log as it is once the batch is committed. */
+  readonly head: LogHeadDocument
+  /** @throws as `sealBatch` */
+  readonly write: (session: ClientSession) => Promise<void>
 }
 
 export interface SealBatchDependencies extends LogCollections {
@@ -91,8 +101,21 @@ export async function sealBatch(
   leaves: readonly NewLeaf[],
   dependencies: SealBatchDependencies,
 ): Promise<OpenLog> {
+  const { head, write } = await prepareBatch(log, leaves, dependencies)
+  await inTransaction(dependencies.client, write)
+  return { organizationId: log.organizationId, head, tree: log.tree }
+}
+
+/**
+ * The same, for a transaction of the caller's. The log's tree has grown when this resolves, whatever comes of it.
+ */
+export async function prepareBatch(
+  log: OpenLog,
+  leaves: readonly NewLeaf[],
+  dependencies: SealBatchDependencies,
+): Promise<PreparedBatch> {
   const { organizationId, tree } = log
-  const generation = log.head?.generation ?? 1
+  const generation = log.head?.generation ?? log.generation ?? 1
   const oldSize = tree.size
   const before = log.head?.sealedAt.getTime() ?? 0
   const sealedAt = new Date(Math.max(before, dependencies.now().getTime()))
@@ -122,7 +145,7 @@ export async function sealBatch(
     leaf.record === '' ? [{ ...leaf, index: oldSize + offset }] : [],
   )
 
-  await inTransaction(dependencies.client, async (session) => {
+  const write = async (session: ClientSession): Promise<void> => {
     await moveHead(dependencies, log.head, head, session)
     await writeAll(dependencies.tiles.bulkWrite(tileWrites, { session }), tileWrites.length, 'tiles')
     await writeAll(dependencies.entries.bulkWrite(entryWrites, { session }), entryWrites.length, 'records')
@@ -136,8 +159,8 @@ export async function sealBatch(
     )
     if (cleared.modifiedCount !== leaves.length)
       throw new StaleBatchError('an event of the batch is not pending')
-  })
-  return { organizationId, head, tree }
+  }
+  return { head, write }
 }
 
 /** The compare-and-set that everything else rests on. */

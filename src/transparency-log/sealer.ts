@@ -12,6 +12,8 @@ import { eventIdOf, type EventCollection, type SetAsideReason } from '../events/
 import { isDuplicateKey, isWriteConflict } from '../mongo/unavailable.js'
 import { subjectDocumentId, type SubjectDocument } from '../subjects/store.js'
 import type { Alarms } from './alarms.js'
+import { copyNameOf } from './checkpoint-copies/copies.js'
+import type { RollbackGuard } from './checkpoint-copies/guard.js'
 import { LogError } from './errors.js'
 import { newLeafOf, pendingProjection, subjectsOf, type NewLeaf, type PendingEvent } from './examine.js'
 import {
@@ -47,7 +49,8 @@ export interface DrainResult {
 export interface Sealer {
   /**
    * Seals what is pending for one organization.
-   * @throws LogError `tile_mismatch` where the stored log does not fit together; MongoDB's errors
+   * @throws LogError `tile_mismatch` where the stored log does not fit together; RolledBackError where it is behind
+   *   what was published; MongoDB's errors
    */
   drainOrganization(organizationId: string, options?: DrainOptions): Promise<DrainResult>
 }
@@ -58,6 +61,7 @@ export interface SealerDependencies extends SealBatchDependencies {
   /** The organization's keys. @throws AnnalsError `not_found` where it was never provisioned */
   readonly keysetOf: (organizationId: string) => Promise<OrganizationKeyset>
   readonly alarms: Alarms
+  readonly guard: Pick<RollbackGuard, 'check' | 'grown'>
 }
 
 export const maxBatchEvents = 1_024
@@ -74,7 +78,7 @@ interface DrainCounts {
 }
 
 export function createSealer(dependencies: SealerDependencies): Sealer {
-  const { store, events, subjects, alarms } = dependencies
+  const { store, events, subjects, alarms, guard } = dependencies
 
   async function drainOrganization(organizationId: string, options: DrainOptions = {}): Promise<DrainResult> {
     const counts: DrainCounts = { sealed: 0, skipped: 0, setAside: 0 }
@@ -103,10 +107,12 @@ export function createSealer(dependencies: SealerDependencies): Sealer {
     const { maxBatches = defaultMaxBatches, signal } = options
     // Before the pending rows: whatever is sealed after them moves the head, and this drain's batch is refused.
     let log: OpenLog = await openLog(store, organizationId)
+    await guard.check(copyNameOf(organizationId), log.head)
     let leaves: NewLeaf[] = []
     let batches = 0
     const seal = async () => {
       log = await sealBatch(log, leaves, dependencies)
+      if (log.head !== undefined) guard.grown(copyNameOf(organizationId), log.head)
       counts.sealed += leaves.length
       batches += 1
       for (const { record, eventId } of leaves) {

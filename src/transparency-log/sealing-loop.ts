@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../logging.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import type { Alarms } from './alarms.js'
+import { RolledBackError } from './checkpoint-copies/guard.js'
 import { LogError } from './errors.js'
 import type { PendingEvents } from './pending.js'
 import type { DrainResult, Sealer } from './sealer.js'
@@ -95,7 +96,10 @@ async function drain(
   } catch (error) {
     if (isMongoUnavailable(error)) throw error
     if (error instanceof LogError) alarms.raise('log_damaged', { organizationId })
-    logger.error('seal.failed', { organizationId, error })
+    // The guard has raised its alarm.
+    if (error instanceof RolledBackError)
+      logger.error('seal.refused', { organizationId, state: error.comparison })
+    else logger.error('seal.failed', { organizationId, error })
     return undefined
   }
 }

@@ -1,5 +1,5 @@
 /** Wires sealing together: what `composition.ts` asks for, with everything that only sealing needs made here. */
-import type { Db, MongoClient } from 'mongodb'
+import type { ClientSession, Db, MongoClient } from 'mongodb'
 import type { SystemEventWriter } from '../events/contract.js'
 import type { EventOrganizations } from '../events/organizations.js'
 import type { EventCollection } from '../events/store.js'
@@ -7,6 +7,12 @@ import type { SigningKeys } from '../keys/signing-keys.js'
 import type { Logger } from '../logging.js'
 import type { SubjectStore } from '../subjects/store.js'
 import { createAlarms, type Alarms } from './alarms.js'
+import { anchorCollections, createAnchorStore } from './anchor/anchor-store.js'
+import { createAnchoring, createLogTrees, organizationOf, type Anchoring } from './anchor/anchoring.js'
+import type { Witness } from './anchor/witness-client.js'
+import type { CheckpointCopies, CopyName } from './checkpoint-copies/copies.js'
+import { createRollbackGuard, type RollbackGuard } from './checkpoint-copies/guard.js'
+import { createLogRestarter, type LogRestarter } from './checkpoint-copies/restart.js'
 import { createLogKeys, type LogKeys } from './log-keys.js'
 import { createPendingEvents, type PendingEvents } from './pending.js'
 import type { Damage } from './seal-batch.js'
@@ -19,6 +25,11 @@ export interface Sealing {
   readonly sealer: Sealer
   readonly pending: PendingEvents
   readonly alarms: Alarms
+  /** Refuses logs that are behind what was published. */
+  readonly guard: RollbackGuard
+  readonly restarter: LogRestarter
+  /** The anchor log, its witnesses, and the copies of checkpoints. */
+  readonly anchoring: Anchoring
 }
 
 export interface SealingDependencies {
@@ -31,6 +42,8 @@ export interface SealingDependencies {
   readonly signingKeys: SigningKeys
   /** `ANNALS_LOG_ORIGIN` */
   readonly logOrigin: string
+  readonly copies: CheckpointCopies
+  readonly witnesses: readonly Witness[]
   readonly logger: Logger
   readonly now?: () => Date
 }
@@ -42,22 +55,51 @@ export function createSealing(dependencies: SealingDependencies): Sealing {
   const store = createLogStore(collections)
   const keys = createLogKeys(dependencies.signingKeys, dependencies.logOrigin)
   const alarms = createAlarms(dependencies.logger)
-  const sealer = createSealer({
+  const anchorStore = createAnchorStore(anchorCollections(db))
+  const trees = createLogTrees(store, anchorStore)
+  const { copies } = dependencies
+  const onRefused = (name: CopyName): void =>
+    alarms.raise('rolled_back', name === 'anchor' ? {} : { organizationId: organizationOf(name) })
+  const guard = createRollbackGuard({ ...trees, copies, onRefused })
+  const keysetOf = async (organizationId: string) => (await organizations.require(organizationId)).keyset
+  const writing = {
     ...collections,
     client,
     store,
     events,
-    subjects,
-    alarms,
     now,
-    originOf: (organizationId, generation) => keys.origin(organizationId, generation),
-    signersOf: (origin) => keys.signers(origin),
-    keysetOf: async (organizationId) => (await organizations.require(organizationId)).keyset,
-    recordDamage: async (damage, session) => {
+    originOf: (organizationId: string, generation: number) => keys.origin(organizationId, generation),
+    signersOf: (origin: string) => keys.signers(origin),
+    recordDamage: async (damage: Damage, session: ClientSession) => {
       await systemEvents.writeInTransaction(damageEvent(damage, now()), session)
     },
-  })
-  return { store, keys, sealer, pending: createPendingEvents(events), alarms }
+  }
+  return {
+    store,
+    keys,
+    sealer: createSealer({ ...writing, subjects, alarms, guard, keysetOf }),
+    pending: createPendingEvents(events),
+    alarms,
+    guard,
+    restarter: createLogRestarter({ ...writing, ...trees, copies, systemEvents, requireKeyset: keysetOf }),
+    anchoring: createAnchoring({
+      client,
+      collections: anchorCollections(db),
+      store: anchorStore,
+      logHeads: collections.heads,
+      logStore: store,
+      trees,
+      copies,
+      guard,
+      signingKeys: dependencies.signingKeys,
+      logOrigin: dependencies.logOrigin,
+      witnesses: dependencies.witnesses,
+      alarms,
+      logger: dependencies.logger,
+      onRefused,
+      now,
+    }),
+  }
 }
 
 /** Follows the leaf of an event whose stored form is no longer what was accepted. */

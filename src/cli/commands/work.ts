@@ -1,5 +1,6 @@
 /** `annals work`: the Temporal workers, against servers given by address. */
 import { InvalidArgumentError } from 'commander'
+import type { Core } from '../../composition.js'
 import { queueNames, type Config, type QueueName } from '../../config.js'
 import type { Logger } from '../../logging.js'
 import { withExample, type RegisterCommand } from '../context.js'
@@ -27,21 +28,24 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { createScanStore } = await import('../../scans/store.js')
     const { registerPendingMetrics, registerSealingMetrics } =
       await import('../../transparency-log/log-metrics.js')
+    const { registerAnchorMetrics } = await import('../../transparency-log/anchor/anchor-metrics.js')
     const core = await openCore(config, logger)
     try {
+      if ((options.queues ?? config.queues).includes('seal')) await surveyLogs(core, logger)
       const store = createScanStore(core.db)
-      const { sealer, pending, alarms } = core.sealing
+      const { sealer, pending, alarms, anchoring, guard } = core.sealing
       let sealed = 0
       const workers = await startWorkers({
         config,
         logger,
         deps: {
           scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
-          sealing: { sealer, pending, alarms, logger, onSealed: (events) => (sealed += events) },
+          sealing: { sealer, pending, alarms, anchoring, logger, onSealed: (events) => (sealed += events) },
         },
         registerMetrics(registry) {
           registerPendingMetrics(registry, pending)
           registerSealingMetrics(registry, { alarms, sealed: () => sealed })
+          registerAnchorMetrics(registry, { guard, store: anchoring.store })
         },
         queues: options.queues ?? config.queues,
         versioning: options.makeCurrent === true ? 'always' : 'if_none',
@@ -59,6 +63,19 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     shutdown.dispose()
     // An open channel to a parent would keep the process alive.
     if (process.connected) process.disconnect()
+  }
+}
+
+/**
+ * Compares every log with its copy, so that a database that was restored is heard of at once. Sealing does not rest on
+ * it: each log is compared again before it is sealed.
+ */
+async function surveyLogs({ sealing: { guard } }: Core, logger: Logger): Promise<void> {
+  try {
+    const count = await guard.survey()
+    logger.info('log.surveyed', { count, pending: guard.refused().size })
+  } catch (error) {
+    logger.error('log.survey_failed', { error })
   }
 }
 
