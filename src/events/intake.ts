@@ -6,7 +6,6 @@
  * An answer "accepted" means: a majority has journaled the event, and the subjects it is stored under were
  * active until then (subjects/leases.ts). Whatever fails before the commit leaves nothing behind.
  */
-import { setTimeout } from 'node:timers/promises'
 import { AnnalsError } from '../errors.js'
 import { idFromDigest, newId } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
@@ -16,6 +15,7 @@ import type { OrganizationDetection } from './detection.js'
 import type { GroupCommitter } from './group-commit.js'
 import { fingerprintOf, protectEvent, type EventSubjects } from './protect.js'
 import { screen, type Screened } from './screening.js'
+import { createReplays, type ExistingEvent } from './replays.js'
 import { eventDocumentId, eventIdOf, type EventCollection, type StoredEvent } from './store.js'
 
 /** An organization as intake needs it: what makes a person there, what is detected, and its keys. */
@@ -60,10 +60,10 @@ export interface IntakeDependencies {
 }
 
 const maxRounds = 5
-const maxVisibilityTries = 40
-const fencePauseMs = 250
 
 export function createIntake({ events, committer, directory, sealed, rules }: IntakeDependencies): Intake {
+  const replays = createReplays(events, directory)
+
   async function submit(submission: Submission, organization: IntakeOrganization): Promise<RecordedEvent> {
     const { event: sent } = submission
     const { keyset } = organization
@@ -98,7 +98,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
         if (!(await takeBack(stored))) return answer
         continue
       }
-      const first = await existing(stored._id)
+      const first = await replays.existing(stored._id)
       if (first === undefined) continue
       // The insert was retried after a lost answer: the event that stands there is this one.
       if (!idempotent || first.leafHash.equals(stored.leafHash)) {
@@ -127,7 +127,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
     const compared = submission.firstStands === true ? undefined : first.fingerprint
     if (compared !== undefined && !bodies.some((body) => compared.equals(fingerprintOf(body, keyset))))
       throw conflict()
-    if (first.pending === true && !(await markAnswered(keyset, first))) return undefined
+    if (first.pending === true && !(await replays.markAnswered(keyset, first))) return undefined
     return recorded(first, id, true)
   }
 
@@ -145,7 +145,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
     const { organizationId } = keyset
     const known = await sealed.find(organizationId, id)
     if (known === undefined) return undefined
-    const hot = await findExisting(eventDocumentId(organizationId, id))
+    const hot = await replays.find(eventDocumentId(organizationId, id))
     if (hot === undefined) return recorded({ organizationId, ...known }, id, true)
     return answerRepeat(hot, submission, bodies, keyset, id)
   }
@@ -157,7 +157,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
     id: string,
   ): Promise<RecordedEvent | undefined> {
     for (let round = 0; round < maxRounds; round += 1) {
-      const first = await findExisting(eventDocumentId(keyset.organizationId, id))
+      const first = await replays.find(eventDocumentId(keyset.organizationId, id))
       if (first === undefined) return answerSealed(submission, [submission.event], keyset, id)
       const answer = await answerRepeat(first, submission, [submission.event], keyset, id)
       if (answer !== undefined) return answer
@@ -213,59 +213,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
     return stands === null && (await sealed.find(organizationId, eventIdOf(_id))) === undefined
   }
 
-  /**
-   * Before a repeat is answered from a pending event: note it, under a lease on every subject of that event, so
-   * that nobody takes the event back. False = look again: a subject is fenced, or the event was sealed or went.
-   */
-  async function markAnswered(keyset: OrganizationKeyset, first: ExistingEvent): Promise<boolean> {
-    const references = first.fields.flatMap((field) => (field.subject === undefined ? [] : [field.subject]))
-    const leases = await Promise.all(references.map((reference) => directory.renew(keyset, reference)))
-    if (leases.includes(undefined)) {
-      await setTimeout(fencePauseMs)
-      return false
-    }
-    const marked = await events.updateOne(
-      { _id: first._id, leafHash: first.leafHash, pending: true },
-      { $set: { answered: true } },
-    )
-    return marked.matchedCount === 1 && leases.every((lease) => lease?.valid === true)
-  }
-
-  async function findExisting(documentId: string): Promise<ExistingEvent | undefined> {
-    const found = await events.findOne<ExistingEvent>(
-      { _id: documentId },
-      {
-        projection: {
-          organizationId: 1,
-          receivedAt: 1,
-          leafHash: 1,
-          fingerprint: 1,
-          pending: 1,
-          'fields.subject': 1,
-        },
-      },
-    )
-    return found ?? undefined
-  }
-
-  /** The event that stands under an id, once a majority has it; undefined where it went again. */
-  async function existing(documentId: string): Promise<ExistingEvent | undefined> {
-    for (let attempt = 0; attempt < maxVisibilityTries; attempt += 1) {
-      const found = await findExisting(documentId)
-      if (found !== undefined) return found
-      await setTimeout(25)
-    }
-    return undefined
-  }
-
   return { submit, hasRoom: (lane, count, bytes) => committer.hasRoom(lane, count, bytes) }
-}
-
-interface ExistingEvent extends Pick<
-  StoredEvent,
-  '_id' | 'organizationId' | 'receivedAt' | 'leafHash' | 'fingerprint' | 'pending'
-> {
-  readonly fields: readonly { readonly subject?: string }[]
 }
 
 /** The event id that an idempotency key stands for, or a fresh one where there is none. */

@@ -13,6 +13,7 @@ import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { PeriodKeys } from '../keys/period-keys.js'
 import { seal } from '../keys/wrapping.js'
 import { duplicateKeyCode, insertUnordered } from '../mongo/insert.js'
+import { tickBatch } from '../tick-batch.js'
 import { Lease, leaseMs, type Clock } from './leases.js'
 import { normaliseEmail, resolvingIdentifier, searchableEmails, type Identifier } from './policy.js'
 import {
@@ -241,17 +242,19 @@ export function createSubjectDirectory(
     if (entries.length > 0) await insertIgnoringDuplicates(store, entries)
   }
 
+  const renew = tickBatch<string, Lease | undefined>(async (ids) => {
+    const lease = new Lease(clock)
+    const active = await store.subjects
+      .find({ _id: { $in: [...ids] }, state: 'active' }, { projection: { _id: 1 } })
+      .toArray()
+    const found = new Set(active.map(({ _id }) => _id))
+    return ids.map((id) => (found.has(id) ? lease : undefined))
+  }, maxAtOnce)
+
   return {
     known: (keyset, party) => knownHandle(cacheKeyOf(keyset, identifierOf(party)), party),
     resolve,
-    async renew(keyset, reference) {
-      const lease = new Lease(clock)
-      const document = await store.subjects.findOne(
-        { _id: subjectDocumentId(keyset.organizationId, reference) },
-        { projection: { state: 1 } },
-      )
-      return document?.state === 'active' ? lease : undefined
-    },
+    renew: (keyset, reference) => renew(subjectDocumentId(keyset.organizationId, reference)),
     async find(keyset, query) {
       const { organizationId } = keyset
       if ('id' in query && query.type !== undefined) {

@@ -3,48 +3,38 @@
  * that a client may repeat. Questions of one moment are one query for each organization.
  */
 import type { SealedEvent, SealedEvents } from '../events/contract.js'
+import { tickBatch } from '../tick-batch.js'
 import type { LeafLocation, LogStore } from './store.js'
 import { tileWidth } from './tile.js'
 
 interface Question {
   readonly organizationId: string
   readonly eventId: string
-  resolve(answer: SealedEvent | undefined): void
-  reject(error: unknown): void
 }
 
 const maxPerQuery = 1_024
 
 export function createSealedEvents(store: Pick<LogStore, 'locateAll' | 'records'>): SealedEvents {
-  let waiting: Question[] = []
-
-  function flush(): void {
-    const byOrganization = new Map<string, Question[]>()
-    for (const question of waiting) {
-      const known = byOrganization.get(question.organizationId)
-      if (known === undefined) byOrganization.set(question.organizationId, [question])
-      else known.push(question)
+  const find = tickBatch<Question, SealedEvent | undefined>(async (questions) => {
+    const byOrganization = new Map<string, Set<string>>()
+    for (const { organizationId, eventId } of questions) {
+      const ids = byOrganization.get(organizationId)
+      if (ids === undefined) byOrganization.set(organizationId, new Set([eventId]))
+      else ids.add(eventId)
     }
-    waiting = []
-    for (const [organizationId, questions] of byOrganization) {
-      for (let from = 0; from < questions.length; from += maxPerQuery) {
-        void answer(organizationId, questions.slice(from, from + maxPerQuery))
-      }
-    }
-  }
-
-  async function answer(organizationId: string, questions: readonly Question[]): Promise<void> {
-    try {
-      const ids = questions.map(({ eventId }) => eventId)
-      const located = await store.locateAll(organizationId, ids)
-      for (const question of questions) {
-        const leaf = located.get(question.eventId)
-        question.resolve(leaf === undefined ? undefined : await sealedEvent(organizationId, leaf))
-      }
-    } catch (error) {
-      for (const question of questions) question.reject(error)
-    }
-  }
+    const located = new Map<string, ReadonlyMap<string, LeafLocation>>()
+    await Promise.all(
+      [...byOrganization].map(async ([organizationId, ids]) =>
+        located.set(organizationId, await store.locateAll(organizationId, [...ids])),
+      ),
+    )
+    return Promise.all(
+      questions.map(async ({ organizationId, eventId }) => {
+        const leaf = located.get(organizationId)?.get(eventId)
+        return leaf === undefined ? undefined : sealedEvent(organizationId, leaf)
+      }),
+    )
+  }, maxPerQuery)
 
   async function sealedEvent(organizationId: string, leaf: LeafLocation): Promise<SealedEvent> {
     const records = await store.records(organizationId, leaf.generation, Math.floor(leaf.index / tileWidth))
@@ -53,13 +43,7 @@ export function createSealedEvents(store: Pick<LogStore, 'locateAll' | 'records'
     return { leafHash: leaf.leafHash, receivedAt: receivedAt ?? leaf.sealedAt }
   }
 
-  return {
-    find: (organizationId, eventId) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ organizationId, eventId, resolve, reject })
-        if (waiting.length === 1) setImmediate(flush)
-      }),
-  }
+  return { find: (organizationId, eventId) => find({ organizationId, eventId }) }
 }
 
 function receivedAtOf(record: string): Date | undefined {
