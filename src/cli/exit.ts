@@ -5,6 +5,7 @@ import { AnnalsClientError, type ClientErrorCode } from '../client/index.js'
 import { ConfigError } from '../config.js'
 import { AnnalsError, errorIdentity, type ErrorCode } from '../errors.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
+import { TamperingError, TrustError } from '../verification/errors.js'
 
 export const exitCodes = { ok: 0, failed: 1, usage: 2, tampering: 3, unreachable: 4, refused: 5 } as const
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
@@ -56,6 +57,9 @@ export function failureOf(error: unknown): Failure {
     return { exitCode: error.exitCode === 0 ? exitCodes.ok : exitCodes.usage }
   }
   if (error instanceof ConfigError) return { exitCode: exitCodes.usage, text: error.message, code: 'config' }
+  if (error instanceof TamperingError)
+    return { exitCode: exitCodes.tampering, text: error.message, code: 'tampering' }
+  if (error instanceof TrustError) return { exitCode: exitCodes.usage, text: error.message, code: 'trust' }
   if (error instanceof AnnalsError) {
     const places = error.errors.map(
       ({ path, message }) => `\n  ${path === '' ? 'the whole' : path}: ${message}`,

@@ -4,8 +4,10 @@ import { version } from '../version.js'
 import { registerDemo } from './commands/demo.js'
 import { registerImport } from './commands/import.js'
 import { registerKeys } from './commands/keys.js'
+import { registerLog } from './commands/log.js'
 import { registerServe } from './commands/serve.js'
 import { registerSetup } from './commands/setup.js'
+import { registerVerify } from './commands/verify.js'
 import { registerWork } from './commands/work.js'
 import { withExample, type CliContext, type RegisterCommand } from './context.js'
 import { exitCodes, failureOf, type ExitCode } from './exit.js'
@@ -30,6 +32,8 @@ const commands: readonly RegisterCommand[] = [
   registerKeys,
   registerDemo,
   registerImport,
+  registerLog,
+  registerVerify,
 ]
 
 export function createProgram(context: CliContext): Command {

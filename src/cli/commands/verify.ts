@@ -1,0 +1,188 @@
+/** `annals verify SERVER|RECEIPT|FOLDER`: does everything that was logged still stand as it was signed? */
+import { readFile, stat, writeFile } from 'node:fs/promises'
+import { InvalidArgumentError } from 'commander'
+import { AnnalsError } from '../../errors.js'
+import { organizationIdPattern } from '../../organizations/contract.js'
+import { LogError } from '../../transparency-log/errors.js'
+import { TamperingError, TrustError } from '../../verification/errors.js'
+import { receiptOfJson, receiptOfText, type Receipt } from '../../verification/receipt-check.js'
+import {
+  download,
+  verifyFolder,
+  verifyReceipt,
+  verifyServer,
+  type LogVerification,
+  type VerifyOptions,
+} from '../../verification/run.js'
+import { nameOfOrigin } from '../../verification/trust.js'
+import { withExample, type CliContext, type RegisterCommand } from '../context.js'
+import type { Output } from '../output.js'
+import { apiAddress } from '../running.js'
+import { createLeafProgress } from '../verify/progress.js'
+import { logText, receiptText, summaryOf } from '../verify/report.js'
+
+interface Options {
+  readonly key?: string
+  readonly organization?: string
+  readonly generation?: number
+  readonly logKey: readonly string[]
+  readonly from?: string
+  readonly save?: string
+  readonly download?: string
+  readonly record?: string
+  readonly values: boolean
+}
+
+export const registerVerify: RegisterCommand = (program, context) => {
+  const command = program
+    .command('verify')
+    .argument(
+      '[target]',
+      'a server (http…), a downloaded folder, or a receipt (default: the running "annals up")',
+    )
+    .description('Verify values, records, tree and signature; exits 3 where something does not hold')
+    .option('--organization <id>', 'whose log, on a server', organizationOf)
+    .option('--key <key>', "a reader's key, for a server (default: ANNALS_KEY)")
+    .option(
+      '--log-key <key>',
+      'a verifier key of the log that you had from elsewhere; repeatable',
+      collect,
+      [],
+    )
+    .option('--generation <n>', 'the generation of the log (default: the newest)', generationOf)
+    .option(
+      '--from <file>',
+      'an earlier checkpoint that you trust: go on from it, and prove that the log does',
+    )
+    .option('--save <file>', 'keep the verified checkpoint in this file, for the next --from')
+    .option('--download <folder>', 'from a server: make a folder that verifies offline, instead of verifying')
+    .option('--record <file>', 'the record of a text receipt (default: the receipt’s name and .record)')
+    .option('--no-values', 'records and tree only')
+    .action(async (target: string | undefined, options: Options, self: typeof command) => {
+      const output = context.output(self)
+      if (target === undefined || /^https?:\/\//.test(target)) {
+        await fromServer(target, options, context, output)
+      } else if (await isFolder(target)) {
+        const common = await commonOptions(options, output, 'verify')
+        await finish(await verifyFolder(target, common).finally(common.end), options, output)
+      } else {
+        await fromReceipt(target, options, output)
+      }
+    })
+  withExample(
+    command,
+    'annals verify http://127.0.0.1:4100 --organization org_acme --log-key "$(cat log.key)" --save last.checkpoint',
+    'annals verify http://127.0.0.1:4100 --organization org_acme --download copy && annals verify copy',
+    'annals verify evt_01jd….receipt.json --log-key "$(cat log.key)"',
+  )
+}
+
+async function fromServer(
+  target: string | undefined,
+  options: Options,
+  context: CliContext,
+  output: Output,
+): Promise<void> {
+  const { url, key } = apiAddress(context.loadConfig(), { url: target, key: options.key })
+  if (key === undefined) throw new AnnalsError('unauthenticated', 'No key: give --key, or set ANNALS_KEY.')
+  const organization = options.organization ?? organizationOfKeys(options.logKey)
+  if (organization === undefined) throw new TrustError('Whose log? Give --organization.')
+  const common = await commonOptions(options, output, options.download === undefined ? 'verify' : 'download')
+  const server = { ...common, url, key, organization, generation: options.generation }
+  if (options.download === undefined) {
+    await finish(await verifyServer(server).finally(common.end), options, output)
+    return
+  }
+  const folder = options.download
+  const done = await download({ ...server, download: folder }).finally(common.end)
+  if (done.trustedOnFirstUse) output.note(firstUse(url))
+  output.result(
+    { ...done, folder },
+    () =>
+      `${String(done.size)} leaves of ${done.origin} are in ${folder}; verify them with: annals verify ${folder}`,
+  )
+}
+
+async function fromReceipt(path: string, options: Options, output: Output): Promise<void> {
+  const receipt = await readReceipt(path, options.record)
+  const report = verifyReceipt(receipt, options.logKey)
+  const { findings } = report
+  output.result({ verdict: verdictOf(findings.length), ...report }, () => receiptText(report))
+  if (findings.length > 0) throw new TamperingError(summaryOf(findings, findings.length))
+}
+
+async function readReceipt(path: string, recordPath: string | undefined): Promise<Receipt> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new TrustError(`There is neither a folder nor a receipt at ${path}.`)
+  })
+  try {
+    if (text.trimStart().startsWith('{')) return receiptOfJson(JSON.parse(text))
+    const beside = recordPath ?? `${path}.record`
+    const record = await readFile(beside, 'utf8').catch(() => {
+      throw new TrustError(`The record of the receipt is needed: ${beside} is not there (see --record).`)
+    })
+    // An editor's last newline is no part of it: no record ends in one.
+    return receiptOfText(text, record.replace(/\n$/, ''))
+  } catch (error) {
+    if (error instanceof LogError) throw new TamperingError(`This is no receipt: ${error.detail}.`)
+    if (error instanceof SyntaxError) throw new TamperingError('This is no receipt: it is no JSON.')
+    throw error
+  }
+}
+
+async function commonOptions(
+  options: Options,
+  output: Output,
+  what: string,
+): Promise<VerifyOptions & { readonly end: () => void }> {
+  const kind = output.json ? 'none' : process.stderr.isTTY ? 'terminal' : 'plain'
+  const progress = createLeafProgress(process.stderr, kind, what)
+  const earlier = options.from === undefined ? undefined : await readNote(options.from)
+  return {
+    logKeys: options.logKey,
+    values: options.values,
+    earlier,
+    onProgress: (leaves, size) => progress.update(leaves, size),
+    end: () => progress.end(),
+  }
+}
+
+async function finish(verification: LogVerification, options: Options, output: Output): Promise<void> {
+  const { report, checkpoint, keys, trustedOnFirstUse } = verification
+  if (trustedOnFirstUse) output.note(firstUse('where the log is'))
+  const verdict = verdictOf(report.findingCount)
+  output.result({ verdict, trustedOnFirstUse, keys, ...report }, () => logText(report))
+  if (report.findingCount > 0) throw new TamperingError(summaryOf(report.findings, report.findingCount))
+  if (options.save !== undefined) await writeFile(options.save, checkpoint)
+}
+
+const verdictOf = (findings: number) => (findings === 0 ? 'intact' : 'tampering')
+
+const firstUse = (where: string) =>
+  `verify: no --log-key was given; the keys come from ${where} and are trusted at first use. Keep them, and pin them the next time.`
+
+const readNote = (path: string): Promise<string> =>
+  readFile(path, 'utf8').catch(() => {
+    throw new TrustError(`There is no checkpoint at ${path}.`)
+  })
+
+const organizationOfKeys = ([key = '']: readonly string[]): string | undefined =>
+  nameOfOrigin(key.slice(0, key.indexOf('+')))?.organization
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+
+const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+
+function organizationOf(text: string): string {
+  if (!organizationIdPattern.test(text)) throw new InvalidArgumentError('1 to 64 of A-Z, a-z, 0-9, _ and -.')
+  return text
+}
+
+function generationOf(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number, 1 or more.')
+  return Number(text)
+}

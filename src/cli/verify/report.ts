@@ -1,0 +1,59 @@
+/** A verification in words. */
+import { fieldStates, type FieldReport, type Finding, type LogReport } from '../../verification/contract.js'
+import type { ReceiptReport } from '../../verification/receipt-check.js'
+import { table } from '../output.js'
+
+const maxShown = 50
+const number = (value: number) => value.toLocaleString('en')
+
+export function logText(report: LogReport): string {
+  const { origin, size, root, trustedLeaves, leaves, records, events, fields, findings, findingCount } =
+    report
+  const states = fieldStates.filter((state) => state === 'intact' || fields[state] > 0)
+  const lines = [
+    `${findingCount === 0 ? 'intact' : 'TAMPERING'}  ${origin}  ${number(size)} leaves  root ${root}`,
+    `  leaves   ${number(leaves)} read${trustedLeaves > 0 ? `, ${number(trustedLeaves)} of the earlier checkpoint` : ''}`,
+    `  records  ${number(records)} intact`,
+    events === 0
+      ? '  values   not verified'
+      : `  values   ${number(events)} events; fields: ${states.map((state) => `${number(fields[state])} ${state}`).join(', ')}`,
+  ]
+  if (findingCount > 0) lines.push(summaryOf(findings, findingCount), findingsText(findings))
+  if (findingCount > maxShown) lines.push(`  … and ${number(findingCount - maxShown)} more`)
+  return lines.join('\n')
+}
+
+export function receiptText(report: ReceiptReport): string {
+  const { origin, size, index, eventId, fields, findings } = report
+  const lines = [
+    `${findings.length === 0 ? 'intact' : 'TAMPERING'}  ${eventId ?? 'a record'} is leaf ${String(index)} of ${origin ?? 'a log that is not known'}${size === undefined ? '' : `, ${number(size)} leaves`}`,
+  ]
+  if (fields.length > 0) lines.push(fieldsText(fields))
+  if (findings.length > 0) lines.push(summaryOf(findings, findings.length), findingsText(findings))
+  return lines.join('\n')
+}
+
+const fieldsText = (fields: readonly FieldReport[]) =>
+  fields.map(({ slot, state }) => `  ${state.padEnd(8)} ${slot}`).join('\n')
+
+/** One line for who reads only one. */
+export function summaryOf(findings: readonly Finding[], count: number): string {
+  const first = findings.find(({ leaf }) => leaf !== undefined)?.leaf
+  const place =
+    first === undefined
+      ? 'no single leaf is to blame'
+      : `the first leaf that differs is ${String(first.generation)}.${String(first.index)}${first.eventId === undefined ? '' : ` (event ${first.eventId})`}`
+  return `${number(count)} ${count === 1 ? 'finding' : 'findings'}; ${place}`
+}
+
+function findingsText(findings: readonly Finding[]): string {
+  const rows = findings
+    .slice(0, maxShown)
+    .map(({ at, code, detail, leaf, slots }) => [
+      at,
+      leaf?.eventId ?? '',
+      code,
+      slots === undefined ? detail : `${detail}: ${slots.join(', ')}`,
+    ])
+  return table(['where', 'event', 'finding', ''], rows)
+}

@@ -1,0 +1,11 @@
+/** How verification fails where it has no report to give. */
+
+/** What is to be trusted is missing, or is not what it has to be: nothing was verified. */
+export class TrustError extends Error {
+  override readonly name = 'TrustError'
+}
+
+/** Something does not hold. The report says what. */
+export class TamperingError extends Error {
+  override readonly name = 'TamperingError'
+}

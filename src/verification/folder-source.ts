@@ -1,0 +1,98 @@
+/**
+ * A downloaded log, read from its folder. It is laid out as the server serves it (C2SP tlog-tiles), with the events
+ * beside it:
+ *
+ *     checkpoint          the signed note
+ *     keys                verifier keys, one a line; from the server, so they are as good as the moment of the download
+ *     tile/…              hashes, and tile/entries/… records
+ *     events/…            the verifiable events of an entry bundle of the same name, NDJSON: {id, log, event}
+ */
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  entryBundlePath,
+  tilePath,
+  tileWidth,
+  type BundleAddress,
+  type TileAddress,
+} from '../transparency-log/tile.js'
+import type { EventLine, LogSource } from './log-walk.js'
+
+export const checkpointFile = 'checkpoint'
+export const keysFile = 'keys'
+
+/** The path of the events of a bundle: that of the bundle, in a folder of its own. */
+export const eventsPath = (bundle: BundleAddress): string =>
+  `${entryBundlePath(bundle).replace('tile/entries/', 'events/')}.ndjson`
+
+export interface LogFolder {
+  readonly checkpoint: string
+  /** Empty where the folder has none. */
+  readonly keys: readonly string[]
+  readonly source: LogSource
+}
+
+/** Opens a folder; undefined where it holds no log. */
+export async function openLogFolder(folder: string, values: boolean): Promise<LogFolder | undefined> {
+  const checkpoint = await textIn(folder, checkpointFile)
+  if (checkpoint === undefined) return undefined
+  const keys = (await textIn(folder, keysFile))?.split('\n').filter((line) => line !== '') ?? []
+  const withEvents = values && (await isFolder(join(folder, 'events')))
+  return {
+    checkpoint,
+    keys,
+    source: {
+      tile: (tile) => tileIn(folder, tile),
+      bundle: (bundle) => bytesIn(folder, entryBundlePath(bundle)),
+      ...(withEvents ? { events: (bundle) => eventsIn(folder, bundle) } : {}),
+    },
+  }
+}
+
+/** A folder has one width of each tile: what is asked for is a beginning of it. */
+async function tileIn(folder: string, tile: TileAddress): Promise<Uint8Array | undefined> {
+  for (let width = tile.width; width <= tileWidth; width += 1) {
+    const bytes = await bytesIn(folder, tilePath({ ...tile, width }))
+    if (bytes !== undefined) return bytes
+  }
+  return undefined
+}
+
+async function eventsIn(folder: string, bundle: BundleAddress): Promise<EventLine[] | undefined> {
+  const text = await textIn(folder, eventsPath(bundle))
+  if (text === undefined) return undefined
+  return text.split('\n').flatMap((line) => (line === '' ? [] : [parsedLine(line)]))
+}
+
+function parsedLine(line: string): EventLine {
+  try {
+    const parsed: unknown = JSON.parse(line)
+    if (typeof parsed === 'object' && parsed !== null && 'event' in parsed && 'id' in parsed) {
+      return { id: parsed.id, event: parsed.event }
+    }
+  } catch {
+    // What is no line of a download is no event: said where its leaf is.
+  }
+  return { id: undefined, event: undefined }
+}
+
+async function bytesIn(folder: string, path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await readFile(join(folder, path))
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
+    throw error
+  }
+}
+
+const textIn = async (folder: string, path: string): Promise<string | undefined> => {
+  const bytes = await bytesIn(folder, path)
+  return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8')
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )

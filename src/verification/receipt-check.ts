@@ -1,0 +1,115 @@
+/**
+ * A receipt, offline: values → commitments → record → leaf → root → signature. It comes as a C2SP tlog-proof with the
+ * record beside it, or as the JSON that `GET …/events/:id/proof` answers, in which all of it is together.
+ */
+import { openCheckpoint, type TrustedLog } from '../transparency-log/checkpoint.js'
+import { base64, base64Bytes, utf8 } from '../transparency-log/encoding.js'
+import { LogError } from '../transparency-log/errors.js'
+import type { Hash, Hasher } from '../transparency-log/hash.js'
+import { checkRecord } from '../transparency-log/proof.js'
+import { parseTlogProof } from '../transparency-log/tlog-proof.js'
+import type { FieldReport, Finding, FindingCode, LeafName } from './contract.js'
+import { checkEvent, type EventRules } from './event-check.js'
+
+export interface Receipt {
+  readonly index: number
+  readonly hashes: readonly Hash[]
+  /** The signed note. */
+  readonly checkpoint: string
+  /** Canonical JSON. */
+  readonly record: string
+  /** The event's verifiable form, where the receipt has it. */
+  readonly event?: unknown
+  /** What the receipt says beside that, to be held against what it proves. */
+  readonly said?: { readonly id?: unknown; readonly size?: unknown; readonly leafHash?: unknown }
+}
+
+export interface ReceiptReport {
+  readonly origin: string | undefined
+  readonly size: number | undefined
+  readonly index: number
+  /** The event's id, from its record. */
+  readonly eventId: string | undefined
+  readonly record: string
+  readonly fields: readonly FieldReport[]
+  readonly findings: readonly Finding[]
+}
+
+/** @throws LogError `malformed_proof` | `malformed_note` */
+export function receiptOfText(receipt: string, record: string): Receipt {
+  const { index, hashes, checkpoint } = parseTlogProof(receipt)
+  return { index, hashes, checkpoint, record }
+}
+
+/** @throws LogError `malformed_proof` where it is not the JSON of a receipt */
+export function receiptOfJson(json: unknown): Receipt {
+  const { index, proof, checkpoint, record, event, id, size, leafHash } = members(json)
+  const hashes = Array.isArray(proof)
+    ? proof.map((text: unknown) => (typeof text === 'string' ? base64Bytes(text) : undefined))
+    : [undefined]
+  const whole = hashes.flatMap((hash) => (hash === undefined ? [] : [hash]))
+  if (typeof index !== 'number' || typeof checkpoint !== 'string' || whole.length !== hashes.length)
+    throw new LogError('malformed_proof', 'this is not the JSON of a receipt')
+  if (typeof record !== 'string') {
+    throw new LogError('malformed_proof', 'the receipt has no record, and proves nothing without one')
+  }
+  const base = { index, hashes: whole, checkpoint, record, said: { id, size, leafHash } }
+  return event === undefined || event === null ? base : { ...base, event }
+}
+
+const members = (json: unknown): Record<string, unknown> =>
+  typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {}
+
+/** Checks a receipt against the log it is said to be of. Never throws for what it holds. */
+export function checkReceipt(
+  receipt: Receipt,
+  log: TrustedLog,
+  hasher: Hasher,
+  rules: EventRules,
+): ReceiptReport {
+  const { index, hashes, record, said, event } = receipt
+  const findings: Finding[] = []
+  const eventId = /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
+  const report = { index, eventId, record, findings }
+  const generation = Number(log.origin.slice(log.origin.lastIndexOf('/') + 1))
+  const leaf: LeafName = { generation, index, eventId }
+  const say = (code: FindingCode, at: string, detail: string, slots?: readonly string[]) =>
+    findings.push({ code, at, detail, leaf, ...(slots === undefined ? {} : { slots }) })
+
+  const opened = attempt(() => openCheckpoint(receipt.checkpoint, log))
+  if (opened instanceof LogError) {
+    say(codeOfCheckpoint(opened), 'checkpoint', opened.detail)
+    return { ...report, origin: undefined, size: undefined, fields: [] }
+  }
+  const { size, root, origin } = opened
+  const leafHash = hasher.leaf(utf8(record))
+  const proved = attempt(() => checkRecord(hashes, { size, root, index, leaf: leafHash }, hasher))
+  if (proved instanceof LogError) say('proof_invalid', 'proof', proved.detail)
+  if (said?.size !== undefined && said.size !== size)
+    say('proof_invalid', 'size', 'the receipt is for another size')
+  if (said?.leafHash !== undefined && said.leafHash !== base64(leafHash))
+    say('record_differs', 'record', 'the record does not make the leaf hash beside it')
+  if (said?.id !== undefined && said.id !== eventId)
+    say('event_misplaced', 'record', 'the record is of another event')
+  if (event === undefined) return { ...report, origin, size, fields: [] }
+
+  const { fields, problem } = checkEvent(event, record, rules)
+  if (problem !== undefined) say(problem.code, 'event', problem.detail, problem.slots)
+  const missing = fields.filter(({ state }) => state === 'missing').map(({ slot }) => slot)
+  if (problem === undefined && missing.length > 0)
+    say('field_missing', 'event', 'a value is gone, and nothing sealed accounts for it', missing)
+  return { ...report, origin, size, fields }
+}
+
+/** What opening a checkpoint can fail with, as a finding. */
+export const codeOfCheckpoint = ({ code }: LogError): FindingCode =>
+  code === 'wrong_origin' ? 'checkpoint_foreign' : 'checkpoint_invalid'
+
+function attempt<Value>(work: () => Value): Value | LogError {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof LogError) return error
+    throw error
+  }
+}
