@@ -22,6 +22,7 @@ import { createScanService } from './scans/service.js'
 import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
+import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
 import { registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
 import { logReadRoutes } from './transparency-log/read-routes.js'
@@ -80,6 +81,7 @@ export async function openApi(
       actionSchemas: actionSchemaRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),
+      anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
         namespace: temporal.namespace,
@@ -90,7 +92,15 @@ export async function openApi(
         ),
       }),
     },
-    paths: [eventPaths, organizationPaths, actionSchemaPaths, accessKeyPaths, scanPaths, logReadPaths],
+    paths: [
+      eventPaths,
+      organizationPaths,
+      actionSchemaPaths,
+      accessKeyPaths,
+      scanPaths,
+      logReadPaths,
+      anchorPaths,
+    ],
     version,
     publicUrl: config.http.publicUrl,
     metricsToken: config.metricsToken,

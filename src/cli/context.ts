@@ -5,6 +5,8 @@ import type { AccessKeyService } from '../access/service.js'
 import type { Config } from '../config.js'
 import type { Health } from '../http/health.js'
 import type { Logger } from '../logging.js'
+import type { AnchorRestarter } from '../transparency-log/anchor/restart-anchor.js'
+import type { LogRestarter } from '../transparency-log/checkpoint-copies/restart.js'
 import type { Output } from './output.js'
 
 /** The API as the composition root opens it. */
@@ -21,6 +23,13 @@ export interface KeyAdministration {
   readonly close: () => Promise<void>
 }
 
+/** Logs as an operator at the machine reaches them. */
+export interface LogAdministration {
+  readonly restarter: LogRestarter
+  readonly anchoring: { readonly restarter: AnchorRestarter }
+  readonly close: () => Promise<void>
+}
+
 export interface SetupResult {
   /** The secret of the first administrator's key, where setup has made it: shown once. */
   readonly firstKey: string | undefined
@@ -30,6 +39,7 @@ export interface SetupResult {
 export interface CliServices {
   readonly openApi: (config: Config, logger: Logger) => Promise<ApiService>
   readonly openKeys: (config: Config, logger: Logger) => Promise<KeyAdministration>
+  readonly openLog: (config: Config, logger: Logger) => Promise<LogAdministration>
   readonly setup: (config: Config, logger: Logger) => Promise<SetupResult>
   readonly up: (config: Config, output: Output) => Promise<void>
 }

@@ -14,6 +14,11 @@ const services: CliServices = {
     const core = await openCore(config, logger)
     return { keys: core.accessKeys, close: () => core.close() }
   },
+  openLog: async (config, logger) => {
+    const { openCore } = await import('../composition.js')
+    const core = await openCore(config, logger)
+    return { ...core.sealing, close: () => core.close() }
+  },
   setup: async (config, logger) => (await import('../operations/setup.js')).setup(config, logger),
   up: async (config, output) => (await import('./commands/up.js')).up(config, output),
 }

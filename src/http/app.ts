@@ -34,6 +34,8 @@ export interface AppDependencies {
     readonly actionSchemas?: Router
     readonly keys?: Router
     readonly scans?: Router
+    /** Public: it is mounted before authentication. */
+    readonly anchor?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
     readonly codec?: Router
   }
@@ -55,6 +57,7 @@ export function createApp(dependencies: AppDependencies): Express {
   app.set('case sensitive routing', true)
 
   app.use(requestContext(logger, metrics.http))
+  if (routers.anchor !== undefined) app.use(routers.anchor)
   app.use('/v1', authentication(dependencies.authenticator))
   for (const router of [
     routers.events,

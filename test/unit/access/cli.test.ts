@@ -49,6 +49,7 @@ async function annals(line: string, environment: Record<string, string> = databa
     services: {
       openApi: unused,
       openKeys: () => Promise.resolve({ keys, close: () => Promise.resolve() }),
+      openLog: () => Promise.reject(new Error('not used')),
       setup: () => Promise.resolve({ firstKey: 'the-first-secret' }),
       up: unused,
     },
@@ -114,7 +115,7 @@ describe('annals', () => {
   it('has an example in the help of every command', () => {
     const unused = () => Promise.reject(new Error('help runs nothing'))
     const program = createProgram({
-      services: { openApi: unused, openKeys: unused, setup: unused, up: unused },
+      services: { openApi: unused, openKeys: unused, openLog: unused, setup: unused, up: unused },
       loadConfig: () => loadConfig({}),
       createLogger: () => createLogger('silent'),
       output: () => createOutput(false),

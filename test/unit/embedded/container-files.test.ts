@@ -38,7 +38,7 @@ function checkCommandLine(args: readonly string[]): void {
     throw new Error('nothing runs here')
   }
   const context: CliContext = {
-    services: { openApi: refuse, openKeys: refuse, setup: refuse, up: refuse },
+    services: { openApi: refuse, openKeys: refuse, openLog: refuse, setup: refuse, up: refuse },
     loadConfig: refuse,
     createLogger: refuse,
     output: refuse,
