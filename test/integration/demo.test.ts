@@ -48,7 +48,7 @@ describe('annals demo', () => {
         setup: notUsed,
         up: notUsed,
         openKeys: () => Promise.resolve({ keys: world.api.core.accessKeys, close: () => Promise.resolve() }),
-      openLog: () => Promise.reject(new Error('not used')),
+        openLog: () => Promise.reject(new Error('not used')),
       },
       loadConfig: () => ({ ...world.config, client: { url: world.url, key: undefined } }),
       createLogger: () => createLogger('silent'),

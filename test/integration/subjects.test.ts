@@ -41,7 +41,11 @@ function openProcess(clock: Clock = movableClock()): {
   const { events, keyring, sealedEvents } = world.api.core
   const directory = createSubjectDirectory(store, keyring.periods, clock)
   const committer = new GroupCommitter(events)
-  return { directory, committer, intake: createIntake({ events, committer, directory, sealed: sealedEvents }) }
+  return {
+    directory,
+    committer,
+    intake: createIntake({ events, committer, directory, sealed: sealedEvents }),
+  }
 }
 
 let nextPerson = 0

@@ -31,7 +31,14 @@ const callers: Record<string, Caller> = {
 
 function caller(role: Role, organizations: Caller['organizations']): Caller {
   const keyId = 'key_01jd2zq8w9e5cs0v1m6k3n7p4r'
-  return { keyId, role, principal: 'prn_7zzzzzzzzzzzzzzzzzzzzzzzzz', organizations, personal: false, eventsPerMinute: null }
+  return {
+    keyId,
+    role,
+    principal: 'prn_7zzzzzzzzzzzzzzzzzzzzzzzzz',
+    organizations,
+    personal: false,
+    eventsPerMinute: null,
+  }
 }
 
 function testRouter(): Router {
