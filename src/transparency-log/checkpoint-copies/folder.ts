@@ -10,6 +10,7 @@ import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { CheckpointCopies, CopyName } from './copies.js'
 
+const partShape = /^[0-9a-f]{2}$/
 const fileShape = /^[0-9a-f]{64}$/
 
 export function createCopiesFolder(folder: string): CheckpointCopies {
@@ -52,6 +53,7 @@ export function createCopiesFolder(folder: string): CheckpointCopies {
     },
     async *names() {
       for (const part of (await readdir(folder).catch(ignoreMissing)) ?? []) {
+        if (!partShape.test(part)) continue
         for (const file of (await readdir(join(folder, part)).catch(ignoreMissing)) ?? []) {
           // What a process that died left under its temporary name is no copy.
           if (!fileShape.test(file)) continue
@@ -86,8 +88,8 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Only what is certainly not there: whoever cannot look does not know. */
 function ignoreMissing(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-    return undefined
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
   throw error
 }
