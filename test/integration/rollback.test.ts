@@ -144,6 +144,20 @@ test('a process that runs while its database is restored notices by what it saw 
   await core().sealing.restarter.restart(organizationId)
 })
 
+test('a copy that a running process finds itself behind stops its sealing too', async () => {
+  const running = process()
+  await grow(2, running)
+  await running.anchoring.copyOnce()
+  const { checkpoint, size } = await head()
+  const note = checkpoint.replace(`\n${String(size)}\n`, `\n${String(size + 5)}\n`)
+  await copies().write(copyNameOf(organizationId), note)
+  await grow(1, running)
+  expect(await running.anchoring.copyOnce()).toMatchObject({ refused: [copyNameOf(organizationId)] })
+  await accept(core(), organizationId, 1)
+  await refuses(running, 'behind')
+  await core().sealing.restarter.restart(organizationId)
+})
+
 test('a log that has grown another way than it was published is refused at any size', async () => {
   await grow(2)
   const restore = await backup()

@@ -100,7 +100,10 @@ export function createAnchoring(dependencies: AnchoringDependencies): Anchoring 
       ...dependencies.trees,
       copies,
       trees,
-      onRefused: dependencies.onRefused,
+      onRefused(name) {
+        guard.doubt(name)
+        dependencies.onRefused(name)
+      },
       onFailed: (error) => logger.error('log.copy_failed', { error }),
     }),
   }

@@ -32,6 +32,8 @@ export interface RollbackGuard {
    * @throws RolledBackError; LogError `tile_mismatch`; what the store of copies fails with
    */
   check(name: CopyName, tree: PublishedTree | undefined): Promise<void>
+  /** Something else found the log not to fit: it is compared with its copy before it grows again. */
+  doubt(name: CopyName): void
   /** The log as this process has committed it. */
   grown(name: CopyName, tree: PublishedTree): void
   /**
@@ -85,6 +87,9 @@ export function createRollbackGuard(dependencies: RollbackGuardDependencies): Ro
       const compared = await compare(name, tree)
       if (!mayGrow(compared.comparison)) throw new RolledBackError(name, compared.comparison)
       if (compared.tree !== undefined) remembered.set(name, compared.tree)
+    },
+    doubt(name) {
+      remembered.delete(name)
     },
     grown(name, tree) {
       remembered.set(name, tree)
