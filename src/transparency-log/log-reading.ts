@@ -9,11 +9,12 @@ import { createFeed, type Feed } from './feed.js'
 import { createHeadWatcher } from './head-watcher.js'
 import { createLogReader, type LogReader } from './log-reader.js'
 import type { Sealing } from './sealing.js'
-import { logCollections, type LogStore } from './store.js'
+import { logCollections } from './store.js'
+import { createWhereabouts, type Whereabouts } from './whereabouts.js'
 
 export interface LogReading {
   readonly log: LogReader
-  readonly store: LogStore
+  readonly whereabouts: Whereabouts
   readonly feed: Feed
   readonly verifiable: VerifiablePresenter
 }
@@ -37,5 +38,10 @@ export function createLogReading(dependencies: LogReadingDependencies): LogReadi
     presenter: createPresenter(subjects, systemEvents),
     verifiable,
   })
-  return { log: createLogReader(store, keys), store, feed, verifiable }
+  return {
+    log: createLogReader(store, keys),
+    whereabouts: createWhereabouts(events, store),
+    feed,
+    verifiable,
+  }
 }

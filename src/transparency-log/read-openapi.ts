@@ -50,7 +50,12 @@ const feedSchema = z
   .meta({ id: 'FeedPage', description: 'Events in leaf order, as the list shows them, each with its leaf.' })
 
 const leavesSchema = z.object({
-  data: z.array(z.object({ id: z.string(), generation: z.int(), index: z.int(), leafHash: z.string() })),
+  data: z.array(
+    z.union([
+      z.object({ id: z.string(), generation: z.int(), index: z.int(), leafHash: z.string() }),
+      z.object({ id: z.string(), pending: z.literal(true) }),
+    ]),
+  ),
 })
 
 function logPaths(prefix: string, path: z.ZodObject, which: string): ApiPaths {
@@ -116,7 +121,8 @@ export const logReadPaths: ApiPaths = {
     post: {
       tags: ['log'],
       summary: 'Where events are in the log',
-      description: 'Events that are not sealed are absent from the answer.',
+      description:
+        'An accepted event that is not sealed yet is `pending`; what was never accepted is absent from the answer.',
       requestParams: { path: z.object({ org }) },
       requestBody: { required: true, content: json(leavesBodySchema) },
       responses: {

@@ -18,15 +18,15 @@ import { LogError } from './errors.js'
 import type { Feed } from './feed.js'
 import { notSealed, type EventProof, type LogName, type LogReader } from './log-reader.js'
 import { leavesBodySchema, parseConsistency, parseFeedQuery, parseProofQuery } from './read-schema.js'
-import type { LogStore } from './store.js'
 import { parseEntryBundlePath, parseTilePath, tileWidth } from './tile.js'
 import { formatTlogProof } from './tlog-proof.js'
+import type { Whereabouts } from './whereabouts.js'
 
 export interface LogReadRoutesDependencies {
   readonly organizations: Pick<EventOrganizations, 'require'>
   readonly events: EventCollection
   readonly log: LogReader
-  readonly store: Pick<LogStore, 'locateAll'>
+  readonly whereabouts: Whereabouts
   readonly feed: Feed
   readonly verifiable: VerifiablePresenter
   /** Calls back when the process is about to stop: whoever waits is answered at once. */
@@ -37,7 +37,7 @@ const text = 'text/plain; charset=utf-8'
 const maxLeavesBytes = 64 * 1024
 
 export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
-  const { organizations, events, log, store, feed, verifiable } = dependencies
+  const { organizations, events, log, whereabouts, feed, verifiable } = dependencies
   const router = Router({ caseSensitive: true })
   const draining = new AbortController()
   dependencies.onDraining(() => draining.abort())
@@ -126,15 +126,14 @@ export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
   })
 
   router.post('/v1/organizations/:org/log/leaves', jsonBody(maxLeavesBytes), async (request, response) => {
-    const { organizationId } = await opened(request, response)
+    const { organization } = await opened(request, response)
     const { ids } = parseInput(leavesBodySchema, bodyOf(request))
-    const located = await store.locateAll(organizationId, ids)
-    const data = [...located].map(([id, { generation, index, leafHash }]) => ({
-      id,
-      generation,
-      index,
-      leafHash: base64(leafHash),
-    }))
+    const found = await whereabouts.find(organization, ids)
+    const data = [...found].map(([id, leaf]) =>
+      leaf === 'pending'
+        ? { id, pending: true }
+        : { id, generation: leaf.generation, index: leaf.index, leafHash: base64(leaf.leafHash) },
+    )
     response.json({ data })
   })
 

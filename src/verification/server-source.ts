@@ -18,10 +18,17 @@ export interface LogServer {
   keys(generation?: number): Promise<string[]>
   /** @param values read events too */
   source(generation: number, values: boolean): LogSource
-  /** A page of the ids of events in the hot store. */
-  eventIds(cursor: string | undefined): Promise<{ ids: string[]; nextCursor: string | undefined }>
-  /** Those of these events (at most 500) that are in the log. */
-  sealedAmong(ids: readonly string[]): Promise<ReadonlySet<string>>
+  /** Is the event (still) in the hot store? */
+  hasEvent(id: string): Promise<boolean>
+  /** A page of the ids of events in the hot store; undefined where the server fails over it. */
+  eventIds(cursor: string | undefined): Promise<IdPage | undefined>
+  /** Those of these events (at most 500) that are in the log, or were accepted and are on their way into it. */
+  acceptedAmong(ids: readonly string[]): Promise<ReadonlySet<string>>
+}
+
+export interface IdPage {
+  readonly ids: readonly string[]
+  readonly nextCursor: string | undefined
 }
 
 const timeoutMs = 60_000
@@ -93,14 +100,25 @@ export function createLogServer({ url, key, organization, fetch }: ServerOptions
           : {}),
       }
     },
+    async hasEvent(id) {
+      try {
+        await json(`${prefix}/events/${id}?personal=false`)
+        return true
+      } catch (error) {
+        if (error instanceof AnnalsClientError && error.code === 'not_found') return false
+        throw error
+      }
+    },
     async eventIds(cursor) {
       const query = new URLSearchParams({ limit: String(idsAtOnce), personal: 'false' })
       if (cursor !== undefined) query.set('cursor', cursor)
-      const { data, nextCursor } = await json(`${prefix}/events?${query.toString()}`)
+      const page = await unlessDamaged(() => json(`${prefix}/events?${query.toString()}`))
+      if (page === undefined) return undefined
+      const { data, nextCursor } = page
       const ids = Array.isArray(data) ? data.map(({ id }: { id: unknown }) => String(id)) : []
       return { ids, nextCursor: typeof nextCursor === 'string' ? nextCursor : undefined }
     },
-    async sealedAmong(ids) {
+    async acceptedAmong(ids) {
       if (ids.length === 0) return new Set()
       const { data } = await json(`${prefix}/log/leaves`, { ids })
       return new Set(Array.isArray(data) ? data.map(({ id }: { id: unknown }) => String(id)) : [])

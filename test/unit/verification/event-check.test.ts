@@ -136,7 +136,8 @@ describe('an event in its verifiable form', () => {
             if (name in field) places.push([field, name])
         }
         const [target, name] = places[which % places.length] ?? [form, 'action']
-        target[name] = edited(String(target[name]))
+        const value = target[name]
+        target[name] = edited(typeof value === 'string' ? value : '')
         const { problem, fields } = checkEvent(form, record, rules)
         expect([name, problem?.code]).toEqual([name, expect.stringMatching(/differ|malformed/)])
         if (target === form) expect(problem).toMatchObject({ code: 'envelope_differs' })
