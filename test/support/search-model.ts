@@ -214,6 +214,7 @@ export function valueFrom(
       const some = Array.from({ length: 1 + pick(2) }, () => {
         const word = oneOf(words) ?? ''
         return Array.from(word)
+          .slice(pick(3) === 0 ? pick(5) : 0)
           .slice(0, 2 + pick(30))
           .join('')
       })
