@@ -1,7 +1,7 @@
 /**
  * Group commit: one insert in flight, everything that arrives meanwhile goes into the next one. At load this writes
- * hundreds of events a round trip; when idle an event waits for nobody. Where whole groups wait (batches, streams), a
- * second insert goes out beside the first, so that the database has work while the next group is serialised.
+ * hundreds of events a round trip; when idle an event waits for nobody. Where many wait, a second insert goes out beside
+ * the first, so that the database has work while the next group is serialised, and we have while it flushes its journal.
  *
  * The queue is bounded in events and bytes, and fair: each access key has a lane of its own, lanes take turns, and once
  * the queue is half full a lane that holds more than an equal share is refused while the others go on. So one noisy
@@ -25,6 +25,8 @@ export interface GroupCommitLimits {
   readonly maxEventsPerWrite: number
   readonly maxBytesPerWrite: number
   readonly maxWrites: number
+  /** So many waiting events are worth a write beside the one in flight. */
+  readonly secondWriteFrom: number
   /** After this long without a majority, a write is given up and its callers get `unavailable`. */
   readonly giveUpAfterMs: number
 }
@@ -35,6 +37,7 @@ export const groupCommitLimits: GroupCommitLimits = {
   maxEventsPerWrite: 1_000,
   maxBytesPerWrite: 8 * 1_048_576,
   maxWrites: 2,
+  secondWriteFrom: 24,
   giveUpAfterMs: 10_000,
 }
 
@@ -79,8 +82,8 @@ export class GroupCommitter {
     if (!this.hasRoom(lane, 1, bytes)) return Promise.reject(overloaded())
     return new Promise((resolve, reject) => {
       this.#queue.put(lane, { event, resolve, reject }, bytes)
-      const full = this.#queue.waiting >= this.limits.maxEventsPerWrite
-      if (this.#active < (full ? this.limits.maxWrites : 1)) this.#startWriter()
+      const { maxWrites, secondWriteFrom } = this.limits
+      if (this.#active < (this.#queue.waiting >= secondWriteFrom ? maxWrites : 1)) this.#startWriter()
     })
   }
 
