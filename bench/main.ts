@@ -23,6 +23,7 @@ import { benchOverload } from './overload.js'
 import { benchSealing } from './sealing.js'
 import { benchSearch } from './search.js'
 import { benchSingle } from './single.js'
+import { benchVerify } from './verify.js'
 
 /** Every benchmark, in the order in which they run. */
 const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
@@ -30,6 +31,7 @@ const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
   batch: benchBatch,
   sealing: ({ config, say }) => benchSealing(config, say),
   overload: (world) => benchOverload(world),
+  verify: (world) => benchVerify(world),
   search: (world) => benchSearch(world, { events: Number(values.events) }),
 }
 

@@ -12,7 +12,7 @@ import { formatVerifierKey } from './note-key.js'
 import { proveRecord, proveTree } from './proof.js'
 import type { LeafLocation, LogHeadDocument, LogStore } from './store.js'
 import { TileHashReader } from './tile-reader.js'
-import { tileWidth, type BundleAddress, type TileAddress } from './tile.js'
+import type { BundleAddress, TileAddress } from './tile.js'
 
 /** Proves that one event is in its log. */
 export interface EventProof {
@@ -109,9 +109,10 @@ export function createLogReader(store: LogStore, keys: LogKeys): LogReader {
       const head = await headWith(organizationId, located)
       if (head === undefined) return undefined
       const { size, checkpoint } = head
-      const hashes = await proveRecord(size, index, reader(head), nodeHasher)
-      const records = await store.records(organizationId, generation, Math.floor(index / tileWidth))
-      const record = records?.[index % tileWidth] ?? ''
+      const [hashes, record] = await Promise.all([
+        proveRecord(size, index, reader(head), nodeHasher),
+        store.record(organizationId, generation, index),
+      ])
       return {
         generation,
         index,

@@ -97,6 +97,8 @@ export interface LogStore {
   leaves(organizationId: string, generation: number, index: number): Promise<LogLeaf[] | undefined>
   /** The records of these leaves, '' where one is gone; undefined where there are none at all. */
   records(organizationId: string, generation: number, index: number): Promise<string[] | undefined>
+  /** The record of one leaf; '' where it is gone. */
+  record(organizationId: string, generation: number, index: number): Promise<string>
   /** Where an event is, for ever; undefined where it was never sealed. */
   locate(organizationId: string, eventId: string): Promise<LeafLocation | undefined>
   /** The same for several (at most 1,024); those that were never sealed are absent. */
@@ -168,6 +170,12 @@ export function createLogStore({ heads, tiles, entries }: LogCollections): LogSt
     async records(organizationId, generation, index) {
       const found = await entries.findOne({ _id: entriesDocumentId(organizationId, generation, index) })
       return found?.records
+    },
+    async record(organizationId, generation, index) {
+      const _id = entriesDocumentId(organizationId, generation, Math.floor(index / tileWidth))
+      const projection = { records: { $slice: [index % tileWidth, 1] } }
+      const found = await entries.findOne({ _id }, { projection })
+      return found?.records[0] ?? ''
     },
     locate: async (organizationId, eventId) => (await locateAll(organizationId, [eventId])).get(eventId),
     locateAll,

@@ -10,7 +10,6 @@
  * A person's element stands for two slots, `<slot>/subject` (the reference) and `<slot>` (the block). What is read is
  * nobody's word for anything: a form that is not one of docs/formats.md is `event_malformed`.
  */
-import type { Sha256 } from '../transparency-log/hash.js'
 import type { FieldReport, FieldState, FindingCode } from './contract.js'
 
 export interface EventProblem {
@@ -30,12 +29,23 @@ export interface EventCheck {
   readonly record?: string
 }
 
-export interface EventRules {
-  readonly sha256: Sha256
-  /** Strict standard base64; undefined for anything else. */
-  readonly fromBase64: (text: string) => Uint8Array | undefined
-  /** Whether something sealed accounts for a value that is gone. */
-  readonly excuse?: (slot: string, subject: string | undefined) => 'erased' | 'expired' | undefined
+/** Says whether something sealed accounts for a value of this event that is gone. */
+export type FieldExcuse = (slot: string, subject: string | undefined) => 'erased' | 'expired' | undefined
+
+/**
+ * Checks an event against the record that the log has of it.
+ * @param event the verifiable form, as parsed from JSON
+ * @param record canonical JSON that was found to make the leaf; undefined where it is gone: compare `record` yourself
+ */
+export type CheckEvent = (event: unknown, record: string | undefined, excuse?: FieldExcuse) => EventCheck
+
+/** What a platform has for bytes. They are written in place: a dozen small arrays an event would cost more than the hashing. */
+export interface ByteTools<Bytes extends Uint8Array> {
+  alloc(length: number): Bytes
+  /** Writes the SHA-256 of `data`, 32 bytes. */
+  hashInto(data: Uint8Array, into: Bytes, at: number): void
+  /** Writes the bytes of standard base64, and says how many; as many as it likes, but not those, for what is none. */
+  base64Into(text: string, into: Bytes, at: number): number
 }
 
 const saltBytes = 16
@@ -59,28 +69,26 @@ type RecordMembers = Record<EnvelopeText, string> & {
   readonly version: number
 }
 
-/**
- * Checks an event against the record that the log has of it.
- * @param event the verifiable form, as parsed from JSON
- * @param record canonical JSON that was found to make the leaf; undefined where it is gone: compare `record` yourself
- */
-export function checkEvent(event: unknown, record: string | undefined, rules: EventRules): EventCheck {
-  const loose = asObject(event)
-  const envelope = loose === undefined ? undefined : envelopeOf(loose)
-  const collected =
-    loose === undefined || envelope === undefined
-      ? undefined
-      : collectFields(envelope.id, loose['fields'], rules)
-  if (envelope === undefined || collected === undefined)
-    return { fields: [], problem: { code: 'event_malformed', detail: 'the event has not the form of one' } }
-  const { fields, commitments, differing } = collected
-  const made = recordOf({ ...envelope, fields: base64url(rules.sha256(join(commitments))) })
-  if (differing.length > 0) {
-    const detail = 'the value does not make the commitment that stands beside it'
-    return { fields, record: made, problem: { code: 'fields_differ', detail, slots: differing } }
+export function createCheckEvent<Bytes extends Uint8Array>(tools: ByteTools<Bytes>): CheckEvent {
+  const commitments = new Commitments(tools)
+  return (event, record, excuse) => {
+    const loose = asObject(event)
+    const envelope = loose === undefined ? undefined : envelopeOf(loose)
+    const collected =
+      loose === undefined || envelope === undefined
+        ? undefined
+        : collectFields(envelope.id, loose['fields'], commitments, excuse)
+    if (envelope === undefined || collected === undefined)
+      return { fields: [], problem: { code: 'event_malformed', detail: 'the event has not the form of one' } }
+    const { fields, differing } = collected
+    const made = recordOf({ ...envelope, fields: commitments.digest() })
+    if (differing.length > 0) {
+      const detail = 'the value does not make the commitment that stands beside it'
+      return { fields, record: made, problem: { code: 'fields_differ', detail, slots: differing } }
+    }
+    if (record === undefined || record === made) return { fields, record: made }
+    return { fields: fields.map(suspect), record: made, problem: differenceOf(record, made, fields) }
   }
-  if (record === undefined || record === made) return { fields, record: made }
-  return { fields: fields.map(suspect), record: made, problem: differenceOf(record, made, fields) }
 }
 
 /** Nothing can be said of the fields of an event that does not make its record. */
@@ -151,96 +159,165 @@ function recordOf(members: RecordMembers): string {
 
 interface Collected {
   readonly fields: FieldReport[]
-  readonly commitments: Uint8Array[]
   /** Slots that have a value and a commitment which do not belong together. */
   readonly differing: string[]
 }
 
-function collectFields(eventId: string, list: unknown, rules: EventRules): Collected | undefined {
+function collectFields(
+  eventId: string,
+  list: unknown,
+  commitments: FieldCommitments,
+  excuse: FieldExcuse | undefined,
+): Collected | undefined {
   if (!Array.isArray(list)) return undefined
-  const found: Collected = { fields: [], commitments: [], differing: [] }
+  const found: Collected = { fields: [], differing: [] }
+  commitments.begin(eventId)
   for (const element of list as readonly unknown[]) {
     const field = asObject(element)
-    if (field === undefined || !collectField(eventId, field, rules, found)) return undefined
+    if (field === undefined || !collectField(field, commitments, excuse, found)) return undefined
   }
   return found
 }
 
 /** False where the element has none of the forms. */
 function collectField(
-  eventId: string,
   field: Record<string, unknown>,
-  rules: EventRules,
-  into: Collected,
+  commitments: FieldCommitments,
+  excuse: FieldExcuse | undefined,
+  { fields, differing }: Collected,
 ): boolean {
-  const { slot, subject, value } = field
+  const { slot, subject, subjectSalt, salt, value, commitment } = field
   if (typeof slot !== 'string') return false
-  const add = (name: string, commitment: Uint8Array, state: FieldState) => {
-    into.commitments.push(commitment)
-    into.fields.push({ slot: name, state })
-  }
   if (subject !== undefined) {
-    const subjectSalt = bytesOf(field['subjectSalt'], saltBytes, rules)
-    if (typeof subject !== 'string' || subjectSalt === undefined) return false
     const name = `${slot}/subject`
-    add(name, commitmentOf(eventId, name, subjectSalt, JSON.stringify(subject), rules), 'intact')
+    if (typeof subject !== 'string' || !commitments.add(name, subjectSalt, JSON.stringify(subject)))
+      return false
+    fields.push({ slot: name, state: 'intact' })
   }
-  const stated = bytesOf(field['commitment'], commitmentBytes, rules)
-  const salt = bytesOf(field['salt'], saltBytes, rules)
-  if (salt !== undefined && typeof value === 'string') {
-    const commitment = commitmentOf(eventId, slot, salt, value, rules)
-    const differs = stated !== undefined && !equalBytes(stated, commitment)
-    if (differs) into.differing.push(slot)
-    add(slot, commitment, differs ? 'missing' : 'intact')
+  if (typeof value === 'string' && commitments.add(slot, salt, value)) {
+    const differs = commitment !== undefined && !commitments.lastIs(commitment)
+    if (differs) differing.push(slot)
+    fields.push({ slot, state: differs ? 'missing' : 'intact' })
     return true
   }
-  if (stated === undefined) return false
-  const reference = typeof subject === 'string' ? subject : undefined
-  const withheld = reference !== undefined && field['withheld'] === true
-  add(slot, stated, withheld ? 'withheld' : (rules.excuse?.(slot, reference) ?? 'missing'))
+  if (!commitments.addKnown(commitment)) return false
+  fields.push({ slot, state: stateWithoutValue(slot, subject, field['withheld'], excuse) })
   return true
 }
 
+function stateWithoutValue(
+  slot: string,
+  subject: unknown,
+  withheld: unknown,
+  excuse: FieldExcuse | undefined,
+): FieldState {
+  const reference = typeof subject === 'string' ? subject : undefined
+  if (reference !== undefined && withheld === true) return 'withheld'
+  return excuse?.(slot, reference) ?? 'missing'
+}
+
+/** The commitments of one event, in slot order; salts and commitments come as they stand in it. */
+type FieldCommitments = Pick<Commitments<Uint8Array>, 'begin' | 'add' | 'addKnown' | 'lastIs' | 'digest'>
+
 const encoder = new TextEncoder()
 const domain = encoder.encode('annals/field/v1\0')
-/** Longer values than nearly all; written over for each, since hashing does not wait for anything. */
-const scratch = new Uint8Array(32_768)
-scratch.set(domain)
+/** Longer than nearly all fields. */
+const usualFieldBytes = 32_768
+const usualFields = 256
+/** Up to this length a loop is quicker than the encoder. */
+const shortText = 48
 
-/** SHA-256("annals/field/v1" 00 eventId 00 slot 00 salt value) */
-function commitmentOf(
-  eventId: string,
-  slot: string,
-  salt: Uint8Array,
-  value: string,
-  { sha256 }: EventRules,
-): Uint8Array {
-  const most = domain.length + 3 * (eventId.length + slot.length + value.length) + 2 + salt.length
-  let bytes = scratch
-  if (most > scratch.length) {
-    bytes = new Uint8Array(most)
-    bytes.set(domain)
+class Commitments<Bytes extends Uint8Array> {
+  #input: Bytes
+  #list: Bytes
+  #length = 0
+  /** Where the input goes on after `domain 00 eventId 00`. */
+  #start = 0
+  readonly #one: Bytes
+
+  constructor(private readonly tools: ByteTools<Bytes>) {
+    this.#input = tools.alloc(usualFieldBytes)
+    this.#input.set(domain)
+    this.#list = tools.alloc(usualFields * commitmentBytes)
+    this.#one = tools.alloc(commitmentBytes)
   }
-  let end = domain.length
-  end += encoder.encodeInto(`${eventId}\0${slot}\0`, bytes.subarray(end)).written
-  bytes.set(salt, end)
-  end += salt.length
-  end += encoder.encodeInto(value, bytes.subarray(end)).written
-  return sha256(bytes.subarray(0, end))
+
+  begin(eventId: string): void {
+    this.#length = 0
+    this.#reserveInput(domain.length + 3 * eventId.length + 1)
+    this.#start = writeText(this.#input, domain.length, eventId)
+    this.#input[this.#start++] = 0
+  }
+
+  /** SHA-256("annals/field/v1" 00 eventId 00 slot 00 salt value); false where the salt is none. */
+  add(slot: string, salt: unknown, value: string): boolean {
+    this.#reserveInput(this.#start + 3 * (slot.length + value.length) + 1 + saltBytes)
+    let end = writeText(this.#input, this.#start, slot)
+    this.#input[end++] = 0
+    if (!this.#decode(salt, saltBytes, this.#input, end)) return false
+    end = writeText(this.#input, end + saltBytes, value)
+    this.#reserveList()
+    this.tools.hashInto(this.#input.subarray(0, end), this.#list, this.#length)
+    this.#length += commitmentBytes
+    return true
+  }
+
+  /** One whose value is not here; false where it is none. */
+  addKnown(commitment: unknown): boolean {
+    this.#reserveList()
+    if (!this.#decode(commitment, commitmentBytes, this.#list, this.#length)) return false
+    this.#length += commitmentBytes
+    return true
+  }
+
+  /** Is the one that was added last this one? */
+  lastIs(commitment: unknown): boolean {
+    if (!this.#decode(commitment, commitmentBytes, this.#one, 0)) return false
+    const last = this.#length - commitmentBytes
+    return this.#one.every((byte, index) => byte === this.#list[last + index])
+  }
+
+  /** `fields` of the record. */
+  digest(): string {
+    this.tools.hashInto(this.#list.subarray(0, this.#length), this.#one, 0)
+    return base64url(this.#one)
+  }
+
+  #decode(text: unknown, length: number, into: Bytes, at: number): boolean {
+    // With its padding, base64 of so many bytes has this many characters.
+    if (typeof text !== 'string' || text.length !== 4 * Math.ceil(length / 3)) return false
+    return this.tools.base64Into(text, into, at) === length
+  }
+
+  #reserveInput(length: number): void {
+    if (length <= this.#input.length) return
+    const larger = this.tools.alloc(length)
+    larger.set(this.#input.subarray(0, this.#start))
+    this.#input = larger
+  }
+
+  #reserveList(): void {
+    // Decoding may write a byte or two more than it should before it says so.
+    if (this.#length + 2 * commitmentBytes <= this.#list.length) return
+    const larger = this.tools.alloc(2 * this.#list.length)
+    larger.set(this.#list)
+    this.#list = larger
+  }
 }
 
-function bytesOf(value: unknown, length: number, { fromBase64 }: EventRules): Uint8Array | undefined {
-  const bytes = typeof value === 'string' ? fromBase64(value) : undefined
-  return bytes?.length === length ? bytes : undefined
+/** Writes UTF-8. @returns where it ends */
+function writeText(bytes: Uint8Array, at: number, text: string): number {
+  if (text.length <= shortText) {
+    let end = at
+    for (let index = 0; index < text.length; index += 1) {
+      const unit = text.charCodeAt(index)
+      if (unit > 127) return at + encoder.encodeInto(text, bytes.subarray(at)).written
+      bytes[end++] = unit
+    }
+    return end
+  }
+  return at + encoder.encodeInto(text, bytes.subarray(at)).written
 }
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.length * commitmentBytes)
-  parts.forEach((part, index) => all.set(part, index * commitmentBytes))
-  return all
-}
-
-const equalBytes = (a: Uint8Array, b: Uint8Array) => a.every((byte, index) => byte === b[index])
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 

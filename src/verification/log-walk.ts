@@ -24,8 +24,8 @@ import {
   type TileAddress,
 } from '../transparency-log/tile.js'
 import { completeSubtrees } from '../transparency-log/tree.js'
-import type { Excuse, LogReport } from './contract.js'
-import { checkEvent, type EventRules } from './event-check.js'
+import type { Excuse, Finding, LogReport } from './contract.js'
+import type { CheckEvent, FieldExcuse } from './event-check.js'
 import { FieldCounts, Findings } from './findings.js'
 import { firstDifference, isWideEnough, UpperTiles, type MadeTile } from './upper-tiles.js'
 
@@ -51,7 +51,7 @@ export interface EventLine {
 export interface WalkOptions {
   readonly generation: number
   readonly hasher: Hasher
-  readonly rules: Omit<EventRules, 'excuse'>
+  readonly checkEvent: CheckEvent
   /** Trusted, and not larger than the checkpoint. */
   readonly earlier?: Checkpoint | undefined
   readonly excuse?: Excuse | undefined
@@ -87,6 +87,15 @@ interface TileHashes {
   /** As the records make them. */
   readonly own: readonly (Hash | undefined)[]
   readonly records: readonly (Uint8Array | undefined)[]
+}
+
+interface LeafParts {
+  readonly index: number
+  readonly leaf: Hash
+  readonly bytes: Uint8Array | undefined
+  /** The record makes the leaf. */
+  readonly holds: boolean
+  readonly line: EventLine | undefined
 }
 
 class LogWalk {
@@ -210,7 +219,11 @@ class LogWalk {
       const leaf = hash ?? this.options.hasher.leaf(new Uint8Array())
       this.#frontier.append(leaf)
       this.#leaves += 1
-      if (hash !== undefined) this.#leaf(first + position, leaf, records[position], events?.[position])
+      if (hash === undefined) continue
+      const bytes = records[position]
+      const made = own[position]
+      const holds = made !== undefined && equalHashes(made, leaf)
+      this.#leaf({ index: first + position, leaf, bytes, holds, line: events?.[position] })
     }
     if (this.source.events !== undefined && events === undefined) {
       const detail = 'the events of these leaves cannot be had'
@@ -296,9 +309,8 @@ class LogWalk {
   }
 
   /** One leaf: its record, and its event where the source has values. */
-  #leaf(index: number, leaf: Hash, bytes: Uint8Array | undefined, line: EventLine | undefined): void {
-    const { hasher, rules, excuse } = this.options
-    const holds = bytes !== undefined && equalHashes(hasher.leaf(bytes), leaf)
+  #leaf({ index, leaf, bytes, holds, line }: LeafParts): void {
+    const { hasher, checkEvent, excuse } = this.options
     const record = holds ? textOf(bytes) : undefined
     if (holds) this.#records += 1
     if (bytes !== undefined && !holds) {
@@ -306,19 +318,17 @@ class LogWalk {
       const detail = 'the record is not the one that was signed'
       this.#findings.add({ code: 'record_differs', at: leafText(where), detail, leaf: where })
     }
-    const name = this.#name(index, record, line)
-    const say = (finding: { code: 'record_missing' | 'event_missing' | 'event_misplaced'; detail: string }) =>
+    const say = (finding: Pick<Finding, 'code' | 'detail' | 'slots'>) => {
+      const name = this.#name(index, record, line)
       this.#findings.add({ ...finding, at: leafText(name), leaf: name })
+    }
     if (line === undefined || line.event === null) {
       if (bytes === undefined) say({ code: 'record_missing', detail: 'the record is not there' })
       else if (line !== undefined) say({ code: 'event_missing', detail: 'the event is not there any more' })
       return
     }
     this.#events += 1
-    const check = checkEvent(line.event, record, {
-      ...rules,
-      ...(excuse === undefined ? {} : { excuse: (slot, subject) => excuse(name, slot, subject) }),
-    })
+    const check = checkEvent(line.event, record, excuse && this.#excused(excuse, index, line))
     let { problem } = check
     if (problem === undefined && line.id !== idOf(line.event))
       problem = { code: 'event_misplaced', detail: 'another event is said to be there' }
@@ -329,16 +339,24 @@ class LogWalk {
       }
     }
     if (problem !== undefined) {
-      this.#findings.add({ ...problem, at: leafText(name), leaf: name })
+      say(problem)
       this.#fields.add('missing', check.fields.length)
       return
     }
-    for (const { state } of check.fields) this.#fields.add(state)
-    const slots = check.fields.filter(({ state }) => state === 'missing').map(({ slot }) => slot)
+    const slots: string[] = []
+    for (const { slot, state } of check.fields) {
+      this.#fields.add(state)
+      if (state === 'missing') slots.push(slot)
+    }
     if (slots.length > 0) {
       const detail = 'a value is gone, and nothing sealed accounts for it'
-      this.#findings.add({ code: 'field_missing', at: leafText(name), detail, leaf: name, slots })
+      say({ code: 'field_missing', detail, slots })
     }
+  }
+
+  #excused(excuse: Excuse, index: number, line: EventLine): FieldExcuse {
+    const name = this.#name(index, undefined, line)
+    return (slot, subject) => excuse(name, slot, subject)
   }
 
   #strayLine(address: TileAddress, { id }: EventLine): void {

@@ -9,7 +9,7 @@ import type { Hash, Hasher } from '../transparency-log/hash.js'
 import { checkRecord } from '../transparency-log/proof.js'
 import { parseTlogProof } from '../transparency-log/tlog-proof.js'
 import type { FieldReport, Finding, FindingCode, LeafName } from './contract.js'
-import { checkEvent, type EventRules } from './event-check.js'
+import type { CheckEvent } from './event-check.js'
 
 export interface Receipt {
   readonly index: number
@@ -65,7 +65,7 @@ export function checkReceipt(
   receipt: Receipt,
   log: TrustedLog,
   hasher: Hasher,
-  rules: EventRules,
+  checkEvent: CheckEvent,
 ): ReceiptReport {
   const { index, hashes, record, said, event } = receipt
   const findings: Finding[] = []
@@ -93,7 +93,7 @@ export function checkReceipt(
     say('event_misplaced', 'record', 'the record is of another event')
   if (event === undefined) return { ...report, origin, size, fields: [] }
 
-  const { fields, problem } = checkEvent(event, record, rules)
+  const { fields, problem } = checkEvent(event, record)
   if (problem !== undefined) say(problem.code, 'event', problem.detail, problem.slots)
   const missing = fields.filter(({ state }) => state === 'missing').map(({ slot }) => slot)
   if (problem === undefined && missing.length > 0)

@@ -98,8 +98,8 @@ export async function verifyFolder(folder: string, options: VerifyOptions): Prom
 
 /** Offline. @throws TrustError without a key: a receipt cannot vouch for itself */
 export function verifyReceipt(receipt: Receipt, logKeys: readonly string[]): ReceiptReport {
-  const { hasher, rules } = nodeRules
-  return checkReceipt(receipt, trustedLog(logKeys, nodeNoteCrypto), hasher, rules)
+  const { hasher, checkEvent } = nodeRules
+  return checkReceipt(receipt, trustedLog(logKeys, nodeNoteCrypto), hasher, checkEvent)
 }
 
 const generationOf = (log: TrustedLog | undefined): number | undefined =>

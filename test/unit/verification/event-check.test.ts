@@ -13,10 +13,9 @@ import { createOrganizationKeys } from '../../../src/keys/organization-keys.js'
 import { rootKeyFromBytes } from '../../../src/keys/root-key.js'
 import { Lease, systemClock } from '../../../src/subjects/leases.js'
 import type { ReadableSubject } from '../../../src/subjects/readers.js'
-import { checkEvent } from '../../../src/verification/event-check.js'
 import { nodeRules } from '../../../src/verification/node-rules.js'
 
-const { rules } = nodeRules
+const { checkEvent } = nodeRules
 const keys = createOrganizationKeys(rootKeyFromBytes(randomBytes(32)))
 const keyset = await keys.open('org_acme', await keys.createOrganizationKey('org_acme'))
 
@@ -94,9 +93,9 @@ describe('an event in its verifiable form', () => {
         const { stored, open, masked } = protect(given)
         const record = recordOf(stored)
         const slots = rebuildCommitments(stored)?.map(({ slot }) => slot)
-        const whole = checkEvent(wire(stored, open), record, rules)
+        const whole = checkEvent(wire(stored, open), record)
         expect(whole).toEqual({ record, fields: slots?.map((slot) => ({ slot, state: 'intact' })) })
-        const veiled = checkEvent(wire(stored, masked), record, rules)
+        const veiled = checkEvent(wire(stored, masked), record)
         const blocks = new Set(stored.fields.flatMap((field) => ('subject' in field ? [field.slot] : [])))
         const state = (slot: string) => (blocks.has(slot) ? 'withheld' : 'intact')
         expect(veiled.problem).toBeUndefined()
@@ -138,7 +137,7 @@ describe('an event in its verifiable form', () => {
         const [target, name] = places[which % places.length] ?? [form, 'action']
         const value = target[name]
         target[name] = edited(typeof value === 'string' ? value : '')
-        const { problem, fields } = checkEvent(form, record, rules)
+        const { problem, fields } = checkEvent(form, record)
         expect([name, problem?.code]).toEqual([name, expect.stringMatching(/differ|malformed/)])
         if (target === form) expect(problem).toMatchObject({ code: 'envelope_differs' })
         expect(fields.some(({ state }) => state === 'missing') || problem?.code === 'event_malformed').toBe(
@@ -165,14 +164,13 @@ describe('an event in its verifiable form', () => {
           return { slot, subject, subjectSalt, commitment }
         })
         const form = wire({ ...stored, fields: emptied }, open)
-        const check = checkEvent(form, record, rules)
+        const check = checkEvent(form, record)
         expect(check.problem).toBeUndefined()
         for (const { slot, state } of check.fields)
           expect([slot, state]).toEqual([slot, slot.endsWith('/subject') ? 'intact' : 'missing'])
-        const excused = checkEvent(form, record, {
-          ...rules,
-          excuse: (_slot, subject) => (subject === undefined ? 'expired' : 'erased'),
-        })
+        const excused = checkEvent(form, record, (_slot, subject) =>
+          subject === undefined ? 'expired' : 'erased',
+        )
         const states = new Set(excused.fields.map(({ state }) => state))
         expect(states.has('missing')).toBe(false)
       }),
@@ -185,10 +183,10 @@ describe('an event in its verifiable form', () => {
       fc.property(fc.jsonValue(), event, fc.nat(), (value, given, which) => {
         const { stored, open } = protect(given)
         const record = recordOf(stored)
-        expect(checkEvent(value, record, rules).problem?.code).toBe('event_malformed')
+        expect(checkEvent(value, record).problem?.code).toBe('event_malformed')
         const form = wire(stored, open)
         form.fields[which % form.fields.length] = value as JsonObject
-        expect(checkEvent(form, record, rules).problem).toBeDefined()
+        expect(checkEvent(form, record).problem).toBeDefined()
       }),
       { numRuns: 200 },
     )
@@ -198,7 +196,7 @@ describe('an event in its verifiable form', () => {
     const given = fc.sample(event, 1)[0]
     if (given === undefined) throw new Error('a sample is there')
     const [one, other] = [protect(given), protect(given)]
-    expect(checkEvent(wire(one.stored, one.open), recordOf(other.stored), rules).problem?.code).toBe(
+    expect(checkEvent(wire(one.stored, one.open), recordOf(other.stored)).problem?.code).toBe(
       'event_misplaced',
     )
   })
