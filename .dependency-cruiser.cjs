@@ -52,6 +52,19 @@ module.exports = {
       'The core of the log does no I/O and runs in a browser.',
     ),
     entry(
+      'verification-core-is-pure',
+      {
+        path: '^src/verification/(contract|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+      },
+      {
+        pathNot: [
+          '^src/verification/(contract|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+          '^src/transparency-log/(checkpoint|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-reader|tlog-proof|tree)\\.ts$',
+        ],
+      },
+      'The rules of verification run offline and in a browser, and share no code with intake.',
+    ),
+    entry(
       'only-the-worker-loads-workflows',
       { path: '^(src|activities)/' },
       { path: '^workflows/', dependencyTypesNot: ['type-only'] },

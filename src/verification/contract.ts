@@ -40,7 +40,6 @@ export const findingCodes = [
   'stray_event',
   'stray_line',
   // A receipt.
-  'receipt_malformed',
   'proof_invalid',
 ] as const
 export type FindingCode = (typeof findingCodes)[number]

@@ -8,6 +8,8 @@ export interface ServerOptions {
   readonly url: string
   readonly key: string
   readonly organization: string
+  /** Read persons' blocks as withheld, whatever the key may see: nobody is read, and no read is noted. */
+  readonly masked?: boolean
   readonly fetch?: typeof fetch
 }
 
@@ -37,7 +39,7 @@ const firstPauseMs = 250
 const maxPauseMs = 10_000
 const idsAtOnce = 500
 
-export function createLogServer({ url, key, organization, fetch }: ServerOptions): LogServer {
+export function createLogServer({ url, key, organization, masked, fetch }: ServerOptions): LogServer {
   const send = withRetries(createTransport({ url, key, ...(fetch === undefined ? {} : { fetch }) }))
   const prefix = `/v1/organizations/${organization}`
   const logPath = (generation: number | undefined) =>
@@ -89,6 +91,7 @@ export function createLogServer({ url, key, organization, fetch }: ServerOptions
                   const query = new URLSearchParams({
                     view: 'verifiable',
                     limit: String(width),
+                    ...(masked === true ? { personal: 'false' } : {}),
                     ...(first === 0
                       ? { generation: String(generation) }
                       : { after: `${String(generation)}.${String(first - 1)}` }),

@@ -65,6 +65,7 @@ interface Given {
   readonly key?: string
   readonly logKeys?: readonly string[]
   readonly values?: boolean
+  readonly masked?: boolean
 }
 
 const verify = async (
@@ -108,6 +109,7 @@ describe('an untouched log', () => {
     const veiled = await verify(one, { key: auditor })
     expect(places(veiled)).toEqual([])
     expect(veiled.fields.withheld).toBe(6)
+    expect((await verify(one, { masked: true })).fields).toEqual(veiled.fields)
     expect(veiled.fields.intact + 6).toBeGreaterThanOrEqual(whole.fields.intact)
   })
 

@@ -31,6 +31,7 @@ interface Options {
   readonly download?: string
   readonly record?: string
   readonly values: boolean
+  readonly masked?: boolean
 }
 
 export const registerVerify: RegisterCommand = (program, context) => {
@@ -57,6 +58,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     .option('--save <file>', 'keep the verified checkpoint in this file, for the next --from')
     .option('--download <folder>', 'from a server: make a folder that verifies offline, instead of verifying')
     .option('--record <file>', 'the record of a text receipt (default: the receipt’s name and .record)')
+    .option('--masked', 'from a server: read no person, also where the key may')
     .option('--no-values', 'records and tree only')
     .action(async (target: string | undefined, options: Options, self: typeof command) => {
       const output = context.output(self)
@@ -88,7 +90,14 @@ async function fromServer(
   const organization = options.organization ?? organizationOfKeys(options.logKey)
   if (organization === undefined) throw new TrustError('Whose log? Give --organization.')
   const common = await commonOptions(options, output, options.download === undefined ? 'verify' : 'download')
-  const server = { ...common, url, key, organization, generation: options.generation }
+  const server = {
+    ...common,
+    url,
+    key,
+    organization,
+    generation: options.generation,
+    masked: options.masked === true,
+  }
   if (options.download === undefined) {
     await finish(await verifyServer(server).finally(common.end), options, output)
     return
