@@ -66,6 +66,7 @@ interface Given {
   readonly logKeys?: readonly string[]
   readonly values?: boolean
   readonly masked?: boolean
+  readonly generation?: number
 }
 
 const verify = async (
@@ -408,7 +409,34 @@ describe('what is done to the log', () => {
     // Nor is another tree grown from there: the rollback guard refuses to seal.
     await accept(world.api.core, one.org, 1)
     await expect(drainUntilSealed(world.api.core, one.org)).rejects.toThrow(/behind/)
+    await generations(one)
   })
+
+  /** A new generation is opened: it verifies, and so does the one before; the feed goes through both. */
+  async function generations(one: Log): Promise<void> {
+    await world.api.core.sealing.restarter.restart(one.org)
+    await drainUntilSealed(world.api.core, one.org)
+    const old = await verify(one, { generation: 1 })
+    expect([places(old), old.origin]).toEqual([[], `annals.local/${one.org}/1`])
+    const fresh = await verify({ ...one, keys: await keysOf(one.org) })
+    expect([places(fresh), fresh.origin]).toEqual([[], `annals.local/${one.org}/2`])
+    expect(fresh.events).toBe(fresh.size)
+    let next = ''
+    let count = 0
+    for (;;) {
+      const query = `limit=4&personal=false${next === '' ? '' : `&after=${next}`}`
+      const page = (await world.request('GET', `/v1/organizations/${one.org}/feed?${query}`)).body as {
+        data: { log: { generation: number } }[]
+        next: string
+      }
+      if (page.data.length === 0) break
+      expect(new Set(page.data.map(({ log: place }) => place.generation)).size).toBe(1)
+      count += page.data.length
+      next = page.next
+    }
+    expect(count).toBe(old.size + fresh.size)
+    expect(next).toMatch(/^2\./)
+  }
 
   it('refuses an earlier checkpoint of another log', async () => {
     const [one, other] = [await sealedLog(1), await sealedLog(1)]
