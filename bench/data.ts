@@ -24,9 +24,9 @@ export async function storedTemplates(core: Core): Promise<StoredEvent[]> {
   for (const sample of sampleEvents()) {
     const result = parseEvent(sample, eventSchema, Date.now())
     if (!result.ok) throw new Error('a sample was refused')
-    const { event, size } = result.parsed
+    const { event } = result.parsed
     const organization = await core.eventOrganizations.ensure(event.organizationId, 'system')
-    await core.intake.submit({ event, size }, organization)
+    await core.intake.submit({ event }, organization)
   }
   return core.events.find({ category: { $ne: 'system' } }, { useBigInt64: true }).toArray()
 }

@@ -49,11 +49,11 @@ async function takeIn(core: Core, samples: readonly Record<string, unknown>[], c
     while (next < count) {
       const result = parseEvent(samples[next++ % samples.length], eventSchema, Date.now())
       if (!result.ok) throw new Error('a sample was refused')
-      const { event, size } = result.parsed
+      const { event } = result.parsed
       const organization =
         core.eventOrganizations.known(event.organizationId) ??
         (await core.eventOrganizations.ensure(event.organizationId, 'system'))
-      await core.intake.submit({ event, size }, organization)
+      await core.intake.submit({ event }, organization)
     }
   }
   await Promise.all(Array.from({ length: submitsAtOnce }, submitNext))

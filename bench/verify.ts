@@ -82,7 +82,7 @@ async function sealOneTile(core: Core): Promise<void> {
       Date.now(),
     )
     if (!result.ok) throw new Error('a sample was refused')
-    await core.intake.submit({ event: result.parsed.event, size: result.parsed.size }, target)
+    await core.intake.submit({ event: result.parsed.event }, target)
   }
   await core.sealing.sealer.drainOrganization(organization)
 }

@@ -24,11 +24,11 @@ export interface AcceptDependencies {
 
 export function createAccept({ organizations, intake }: AcceptDependencies): Accept {
   return async (caller, parsed, idempotencyKey) => {
-    const { event, clientId, size } = parsed
+    const { event, clientId } = parsed
     if (!boundTo(caller, event.organizationId)) throw notFound()
     const organization =
       organizations.known(event.organizationId) ?? (await organizations.ensure(event.organizationId, caller))
-    const submission: Submission = { event, clientId, idempotencyKey, size, lane: caller.keyId }
+    const submission: Submission = { event, clientId, idempotencyKey, lane: caller.keyId }
     return intake.submit(submission, organization)
   }
 }

@@ -14,15 +14,17 @@ import { duplicateKeyCode, insertUnordered, WriteConcernError } from '../mongo/i
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import { FairQueue } from './fair-queue.js'
 import type { EventCollection, StoredEvent } from './store.js'
+import { storedBytes } from './stored-size.js'
 
 /** `duplicate`: an event with this id stood there before (maybe our own, from a try whose answer was lost). */
 export type CommitOutcome = 'inserted' | 'duplicate'
 
 export interface GroupCommitLimits {
   readonly maxQueuedEvents: number
-  /** Estimated bytes of the queued events. */
+  /** Bytes of the queued events as stored (stored-size.ts). */
   readonly maxQueuedBytes: number
   readonly maxEventsPerWrite: number
+  /** A write is one command, which the server takes up to 16 MiB of. */
   readonly maxBytesPerWrite: number
   readonly maxWrites: number
   /** So many waiting events are worth a write beside the one in flight. */
@@ -33,9 +35,9 @@ export interface GroupCommitLimits {
 
 export const groupCommitLimits: GroupCommitLimits = {
   maxQueuedEvents: 20_000,
-  maxQueuedBytes: 128 * 1_048_576,
+  maxQueuedBytes: 192 * 1_048_576,
   maxEventsPerWrite: 1_000,
-  maxBytesPerWrite: 8 * 1_048_576,
+  maxBytesPerWrite: 15 * 1_048_576,
   maxWrites: 2,
   secondWriteFrom: 24,
   giveUpAfterMs: 10_000,
@@ -74,11 +76,11 @@ export class GroupCommitter {
 
   /**
    * Resolves once a majority has journaled the event, or an event with its id is known to be there.
-   * @param bytes estimated size, for the bounds
    * @param lane who sends it: the id of an access key
    * @throws AnnalsError `overloaded` where the queue is full, `unavailable` where MongoDB is away
    */
-  commit(event: StoredEvent, bytes: number, lane = ''): Promise<CommitOutcome> {
+  commit(event: StoredEvent, lane = ''): Promise<CommitOutcome> {
+    const bytes = storedBytes(event)
     if (!this.hasRoom(lane, 1, bytes)) return Promise.reject(overloaded())
     return new Promise((resolve, reject) => {
       this.#queue.put(lane, { event, resolve, reject }, bytes)

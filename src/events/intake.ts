@@ -30,8 +30,6 @@ export interface Submission {
   /** A TypeID of the client's own. */
   readonly clientId?: string | undefined
   readonly idempotencyKey?: string | undefined
-  /** Estimated bytes, for the queue's bounds. */
-  readonly size: number
   /** Who sends it, by access key: lanes share the queue fairly. Absent = Annals itself. */
   readonly lane?: string
   /** The first event under the id stands, whatever this one says: for Annals' own. */
@@ -91,7 +89,7 @@ export function createIntake({ events, committer, directory, sealed, rules }: In
       const persons = subjectsOf(screened, keyset)
       const subjects = persons instanceof Promise ? await persons : persons
       const stored = protectEvent(event, subjects, keyset, options)
-      const outcome = await committer.commit(stored, submission.size, submission.lane)
+      const outcome = await committer.commit(stored, submission.lane)
       const answer = recorded(stored, id, false)
       if (outcome === 'inserted') {
         if (await stillActive(keyset, subjects)) return answer

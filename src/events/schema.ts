@@ -108,8 +108,6 @@ export interface ParsedEvent {
   readonly event: EventInput
   readonly clientId: string | undefined
   readonly idempotencyKey: string | undefined
-  /** About how many bytes of JSON it is. */
-  readonly size: number
 }
 
 export type ParseResult =
@@ -174,7 +172,7 @@ export function parseEvent(
     metadata: sent.metadata ?? {},
     version: sent.version ?? 1,
   }
-  return { ok: true, parsed: { event, clientId: sent.id, idempotencyKey, size: json.size } }
+  return { ok: true, parsed: { event, clientId: sent.id, idempotencyKey } }
 }
 
 function checkTime(text: string, now: number, errors: FieldError[]): Date | undefined {

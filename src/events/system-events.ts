@@ -17,9 +17,6 @@ export interface SystemEventDependencies {
   readonly organization: (organizationId: string, session?: ClientSession) => Promise<IntakeOrganization>
 }
 
-/** Longest system event, in estimated bytes; they hold counts and references. */
-const estimatedBytes = 2_048
-
 export function createSystemEventWriter({
   intake,
   events,
@@ -31,7 +28,7 @@ export function createSystemEventWriter({
       const { organizationId, onceKey } = event
       const target = await organization(organizationId)
       const clientId = onceKey === undefined ? undefined : systemEventId(target, onceKey)
-      const submission = { event: inputOf(event), clientId, size: estimatedBytes, firstStands: true }
+      const submission = { event: inputOf(event), clientId, firstStands: true }
       return intake.submit(submission, target)
     },
     async writeInTransaction(event, session): Promise<RecordedEvent> {

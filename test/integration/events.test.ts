@@ -178,6 +178,22 @@ describe('a batch', () => {
     expect(errors.map(({ path, code }) => `${path} ${code}`)).toContain(expected)
   })
 
+  // One write is one command of at most 16 MB; an event of many short pairs is ten times its JSON when stored.
+  test.each<[string, JsonObject]>([
+    [
+      'many short pairs',
+      Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`k${String(n)}`, `v${String(n)}`])),
+    ],
+    ['text of three bytes a character', { text: '漢'.repeat(6_000) }],
+  ])('of a thousand events of %s is stored whole', async (name, metadata) => {
+    const organizationId = `org_large_${String(name.length)}`
+    const events = Array.from({ length: 1_000 }, () => event({ organizationId, metadata }))
+    const { results } = (await batch(events)).body as { results: { status: number }[] }
+    expect(results.filter(({ status }) => status !== 201)).toEqual([])
+    const found = await world.api.core.events.countDocuments({ organizationId, category: { $ne: 'system' } })
+    expect(found).toBe(1_000)
+  })
+
   test('with the header Idempotency-Key is refused', async () => {
     expect((await batch([event()], { 'idempotency-key': 'k' })).status).toBe(422)
   })

@@ -59,18 +59,16 @@ test('a full queue refuses at once, keeps what it let in, and takes again when t
   // A database that has stopped answering: what is under way stays under way.
   process.kill(mongod.pid, 'SIGSTOP')
   const accepted = Array.from({ length: 10 }, (_, n) =>
-    committer.commit({ ...template, _id: `org_overload/full-${String(n)}` }, 100),
+    committer.commit({ ...template, _id: `org_overload/full-${String(n)}` }),
   )
-  await expect(
-    committer.commit({ ...template, _id: 'org_overload/one-too-many' }, 100),
-  ).rejects.toMatchObject({
+  await expect(committer.commit({ ...template, _id: 'org_overload/one-too-many' })).rejects.toMatchObject({
     code: 'overloaded',
     retryAfterSeconds: 1,
   })
   expect(committer.depth).toBe(10)
   process.kill(mongod.pid, 'SIGCONT')
   expect(await Promise.all(accepted)).toEqual(Array.from({ length: 10 }, () => 'inserted'))
-  expect(await committer.commit({ ...template, _id: 'org_overload/later' }, 100)).toBe('inserted')
+  expect(await committer.commit({ ...template, _id: 'org_overload/later' })).toBe('inserted')
   expect(await world.api.core.events.countDocuments({ _id: 'org_overload/one-too-many' })).toBe(0)
 })
 
@@ -78,12 +76,12 @@ test('closing writes everything that was let in, and lets nothing more in', asyn
   const template = await storedEvent('template')
   const committer = new GroupCommitter(world.api.core.events)
   const accepted = Array.from({ length: 500 }, (_, n) =>
-    committer.commit({ ...template, _id: `org_overload/close-${String(n)}` }, 100),
+    committer.commit({ ...template, _id: `org_overload/close-${String(n)}` }),
   )
   await committer.close()
   expect(committer.depth).toBe(0)
   expect(new Set(await Promise.all(accepted))).toEqual(new Set(['inserted']))
-  await expect(committer.commit(template, 100)).rejects.toMatchObject({ code: 'overloaded' })
+  await expect(committer.commit(template)).rejects.toMatchObject({ code: 'overloaded' })
 })
 
 test('while MongoDB is away, posts are answered 503 with Retry-After; afterwards the same posts go in once', async () => {

@@ -84,7 +84,7 @@ test(
       await Promise.all(
         names.slice(from, from + 50).map(async (name) => {
           const organization = await eventOrganizations.ensure(name, 'system')
-          acknowledged.push(await intake.submit({ event: personEvent(name, 1), size: 1_024 }, organization))
+          acknowledged.push(await intake.submit({ event: personEvent(name, 1) }, organization))
         }),
       )
     }

@@ -185,10 +185,10 @@ describe('leases', () => {
     const clock = movableClock()
     const { intake } = openProcess(clock)
     const person = newPerson()
-    const before = await subjectOf(await intake.submit({ event: eventOf(person), size: 100 }, organization))
+    const before = await subjectOf(await intake.submit({ event: eventOf(person) }, organization))
     await fence(before)
     clock.pass(leaseMs)
-    const after = await subjectOf(await intake.submit({ event: eventOf(person), size: 100 }, organization))
+    const after = await subjectOf(await intake.submit({ event: eventOf(person) }, organization))
     expect(after).not.toBe(before)
   })
 
@@ -200,18 +200,15 @@ describe('leases', () => {
     // The process stops after it encrypted and before it commits, and wakes when the fence is long done.
     const commit = committer.commit.bind(committer)
     let slept = false
-    committer.commit = async (event, bytes) => {
+    committer.commit = async (event) => {
       if (!slept) {
         slept = true
         await fence(old)
         clock.pass(leaseMs + 1)
       }
-      return commit(event, bytes)
+      return commit(event)
     }
-    const recorded = await intake.submit(
-      { event: eventOf(person), size: 100, idempotencyKey: 'slept' },
-      organization,
-    )
+    const recorded = await intake.submit({ event: eventOf(person), idempotencyKey: 'slept' }, organization)
     expect(await subjectOf(recorded)).not.toBe(old)
     expect(await world.api.core.events.countDocuments({ 'fields.subject': old })).toBe(0)
   })
@@ -221,11 +218,11 @@ describe('leases', () => {
     const sleeper = openProcess(clock)
     const person = newPerson()
     const old = (await sleeper.directory.resolve(organization.keyset, person)).reference
-    const submission = { event: eventOf(person), size: 100, idempotencyKey: 'answered' }
+    const submission = { event: eventOf(person), idempotencyKey: 'answered' }
     const commit = sleeper.committer.commit.bind(sleeper.committer)
     let repeated: RecordedEvent | undefined
-    sleeper.committer.commit = async (event, bytes) => {
-      const outcome = await commit(event, bytes)
+    sleeper.committer.commit = async (event) => {
+      const outcome = await commit(event)
       // Between the commit and its answer: another process answers a repeat, then the fence, then we wake.
       repeated = await openProcess().intake.submit(submission, organization)
       await fence(old)
@@ -240,7 +237,7 @@ describe('leases', () => {
 
   test('a repeat is not answered from a pending event whose subject is fenced', async () => {
     const person = newPerson()
-    const submission = { event: eventOf(person), size: 100, idempotencyKey: 'fenced' }
+    const submission = { event: eventOf(person), idempotencyKey: 'fenced' }
     const first = await openProcess().intake.submit(submission, organization)
     await fence(await subjectOf(first))
     await expect(openProcess().intake.submit(submission, organization)).rejects.toMatchObject({

@@ -598,7 +598,7 @@ describe('a log of sample events over 20 organizations', () => {
         )
         if (!result.ok) throw new Error('a sample was refused')
         const organization = await core.eventOrganizations.ensure(organizationId, 'system')
-        await core.intake.submit({ event: result.parsed.event, size: result.parsed.size }, organization)
+        await core.intake.submit({ event: result.parsed.event }, organization)
       }
     }
     await Promise.all(Array.from({ length: 200 }, submitNext))

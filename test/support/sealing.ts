@@ -29,7 +29,7 @@ export const personEvent = (organizationId: string, number: number): EventInput 
 export async function accept(core: Core, organizationId: string, count: number): Promise<Acknowledged[]> {
   const organization = await core.eventOrganizations.ensure(organizationId, 'system')
   const submit = (number: number) =>
-    core.intake.submit({ event: personEvent(organizationId, number), size: 1_024 }, organization)
+    core.intake.submit({ event: personEvent(organizationId, number) }, organization)
   const accepted: Acknowledged[] = []
   if (count > 10) return Promise.all(Array.from({ length: count }, (_, number) => submit(number % 50)))
   for (let number = 0; number < count; number += 1) {
