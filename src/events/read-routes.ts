@@ -8,7 +8,7 @@ import { requestIdOf } from '../http/request-context.js'
 import { limits } from './limits.js'
 import { parseListQuery, parseSearchBody, positionSchema, type EventListInput } from './list-input.js'
 import type { EventOrganizations } from './organizations.js'
-import type { Reader } from './presenting.js'
+import type { Reader } from './personal-reads.js'
 import { parseCountsBody, parseCountsQuery, parseRelatedQuery, type CountsInput } from './read-input.js'
 import type { EventReader } from './reading.js'
 

@@ -20,8 +20,8 @@ export function storedBytes(event: StoredEvent): number {
 
 function bytesOf(field: StoredField): number {
   let bytes = fieldBytes
-  if ('terms' in field && field.terms !== undefined) bytes += field.terms.length * termBytes
+  if ('terms' in field) bytes += field.terms.length * termBytes
   if ('value' in field) bytes += Buffer.byteLength(field.value)
-  if ('sealed' in field && field.sealed !== undefined) bytes += field.sealed.length
+  if ('sealed' in field) bytes += field.sealed.length
   return bytes
 }

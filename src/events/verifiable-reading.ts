@@ -1,11 +1,10 @@
 /** Gives stored events in their verifiable form; whoever gets to see a person is noted first, as in every other read. */
-import { AnnalsError } from '../errors.js'
 import { KeyError } from '../keys/wrapping.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { ReadableSubject, SubjectReader } from '../subjects/readers.js'
 import type { SystemEventWriter } from './contract.js'
 import type { IntakeOrganization } from './intake.js'
-import type { Reader, ReadNote } from './presenting.js'
+import { notePersonalRead, type Reader, type ReadNote } from './personal-reads.js'
 import { eventIdOf, type StoredEvent } from './store.js'
 import { verifiableEvent, type VerifiableEvent } from './verifiable.js'
 
@@ -22,9 +21,6 @@ export interface VerifiablePresenter {
   ): Promise<ReadonlyMap<string, VerifiableEvent>>
 }
 
-/** More references than these are counted, not listed, in the note of a personal read. */
-const maxListedSubjects = 500
-
 export function createVerifiablePresenter(
   subjects: SubjectReader,
   systemEvents: Pick<SystemEventWriter, 'write'>,
@@ -36,24 +32,9 @@ export function createVerifiablePresenter(
       const shown = references.filter((reference) => readable.get(reference)?.key !== undefined)
       const forms = stored.map((event) => [eventIdOf(event._id), verifiableEvent(event, readable)] as const)
       if (shown.length > 0) {
-        await systemEvents.write({
-          organizationId: keyset.organizationId,
-          action: 'annals.personal.read',
-          occurredAt: new Date(),
-          actor: { type: 'principal', id: reader.principal },
-          context: { requestId: reader.requestId },
-          metadata: {
-            ...note,
-            events: stored.length,
-            subjectCount: shown.length,
-            subjects: shown.slice(0, maxListedSubjects),
-          },
-        })
-        if (!leases.every((lease) => lease.valid)) {
-          throw new AnnalsError('unavailable', 'The read took too long to still be current; try again.', {
-            retryAfterSeconds: 1,
-          })
-        }
+        const { organizationId } = keyset
+        const read = { organizationId, reader, note, events: stored.length, shown, leases }
+        await notePersonalRead(systemEvents, read)
       }
       return new Map(forms)
     },

@@ -4,7 +4,8 @@
  */
 import { AnnalsError } from '../errors.js'
 import type { IntakeOrganization } from '../events/intake.js'
-import type { Presenter, Reader } from '../events/presenting.js'
+import type { Reader } from '../events/personal-reads.js'
+import type { Presenter } from '../events/presenting.js'
 import { eventDocumentId, type EventCollection, type StoredEvent } from '../events/store.js'
 import type { VerifiablePresenter } from '../events/verifiable-reading.js'
 import type { HeadWatcher, LeafAddress, WaitOptions } from './head-watcher.js'
