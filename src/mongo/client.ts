@@ -1,5 +1,6 @@
 /** The one way Annals opens MongoDB: majority, journaled, and giving up soon enough to answer 503. */
 import { MongoClient, type Db } from 'mongodb'
+import { failWritesToClosedSockets } from './closed-socket.js'
 
 export interface MongoConnection {
   readonly client: MongoClient
@@ -10,9 +11,11 @@ export interface MongoConnection {
 /**
  * Connects with Annals' guarantees: writes are acknowledged by a majority and journaled, reads that decide
  * something see majority-committed data only.
+ * No operation waits longer than 10 s for a connection.
  * @throws MongoServerSelectionError where no primary answers within 5 s
  */
 export async function connectMongo(uri: string, database: string): Promise<MongoConnection> {
+  failWritesToClosedSockets()
   const client = new MongoClient(uri, {
     appName: 'annals',
     writeConcern: { w: 'majority', journal: true },
@@ -22,6 +25,8 @@ export async function connectMongo(uri: string, database: string): Promise<Mongo
     retryReads: true,
     serverSelectionTimeoutMS: 5_000,
     connectTimeoutMS: 5_000,
+    // By default an operation waits for a free connection for ever.
+    waitQueueTimeoutMS: 10_000,
     // A BSON string is refused rather than mended where it is no UTF-8: what is read is what was written.
     enableUtf8Validation: true,
     ignoreUndefined: false,

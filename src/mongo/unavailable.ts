@@ -27,6 +27,9 @@ const passingCodes = new Set<unknown>([
   13436, // NotPrimaryOrSecondary
 ])
 
+/** No connection came free in time. The driver does not export this class. */
+const waitQueueTimeout = 'MongoWaitQueueTimeoutError'
+
 /** True where trying again in a moment may do: the request itself was in order. */
 export function isMongoUnavailable(error: unknown): boolean {
   if (!(error instanceof MongoError)) return false
@@ -37,6 +40,7 @@ export function isMongoUnavailable(error: unknown): boolean {
     error instanceof MongoTopologyClosedError ||
     error instanceof MongoClientClosedError ||
     error instanceof MongoOperationTimeoutError ||
+    error.name === waitQueueTimeout ||
     (error instanceof MongoServerError && passingCodes.has(error.code)) ||
     error.hasErrorLabel(MongoErrorLabel.TransientTransactionError) ||
     error.hasErrorLabel(MongoErrorLabel.RetryableWriteError) ||

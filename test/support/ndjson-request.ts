@@ -73,10 +73,13 @@ export async function openStream(
       while (!received.includes(text)) await once(socket, 'data')
     },
     async answer() {
-      socket.on('data', () => {
+      // `seen` may have read to the end already: then no more data comes to look at.
+      const look = () => {
         if (isWhole(received)) socket.destroy()
-      })
+      }
+      socket.on('data', look)
       socket.resume()
+      look()
       if (!socket.destroyed) await Promise.race([once(socket, 'close'), once(socket, 'end')])
       socket.destroy()
       const text = received.toString('latin1')
