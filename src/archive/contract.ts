@@ -1,0 +1,76 @@
+/**
+ * What is known of a segment: a contiguous range of leaves of one log that was moved to the archive. Pure types; the
+ * bytes stand in segment.ts.
+ *
+ *     <org>/<generation>/<from>-<to>.records.ndjson.gz         a line a leaf: index, event id, sealedAt, leaf hash, record
+ *     <org>/<generation>/<from>-<to>.records.manifest          signed, chained; both may be under object lock
+ *     <org>/<generation>/<from>-<to>.content.<r>.ndjson.gz     a line an event: salts, values, ciphertexts, commitments
+ *     <org>/<generation>/<from>-<to>.content.<r>.manifest      signed; revision r, from 1; never locked
+ *
+ * Numbers in paths have twelve digits, so that paths sort as leaves do. `to` is exclusive. Both data files are gzip of
+ * many members, one for each tile of level 0 that the range touches, so that one event, or one entry bundle, is one
+ * ranged read; manifests list the members.
+ */
+export interface SegmentRange {
+  readonly organizationId: string
+  /** From 1. */
+  readonly generation: number
+  /** First leaf. */
+  readonly from: number
+  /** The leaf after the last. */
+  readonly to: number
+}
+
+/** A member of a data file: the lines of the leaves in one tile. */
+export interface SegmentMember {
+  /** First leaf in it. */
+  readonly first: number
+  readonly offset: number
+  readonly bytes: number
+}
+
+export interface SegmentFile {
+  readonly path: string
+  readonly bytes: number
+  /** 64 hex digits. */
+  readonly sha256: string
+  readonly members: readonly SegmentMember[]
+}
+
+/** `content` went by `archiveDays`, all of it (`expired`), or all but what is held or never expires (`reduced`). */
+export type ContentState = 'kept' | 'reduced' | 'expired'
+
+/** A segment as MongoDB remembers it (collection `archiveSegments`). It stands there only once it was verified. */
+export interface SegmentDocument extends SegmentRange {
+  /** `<org>/<generation>/<from, twelve digits>` */
+  readonly _id: string
+  /** `sealedAt` of the first and the last leaf. */
+  readonly sealedFrom: Date
+  readonly sealedTo: Date
+  /** Earliest and latest `occurredAt` in it: which segments a search has to read. */
+  readonly occurredFrom: Date
+  readonly occurredTo: Date
+  readonly leaves: number
+  /** Leaves whose event was damaged, or gone, when they were archived. */
+  readonly damaged: number
+  /** Bytes of the events' BSON in the hot store. */
+  readonly hotBytes: number
+  readonly records: {
+    readonly file: SegmentFile
+    readonly manifestPath: string
+    readonly manifestSha256: string
+  } | null
+  readonly content: {
+    readonly state: ContentState
+    /** From 1. */
+    readonly revision: number
+    readonly file: SegmentFile
+    readonly manifestPath: string
+    readonly manifestSha256: string
+  } | null
+  readonly archivedAt: Date
+  /** When the exactly verified ids were gone from the hot store; null = that step is still to be finished. */
+  readonly hotDeletedAt: Date | null
+  readonly contentExpiredAt?: Date
+  readonly recordsExpiredAt?: Date
+}

@@ -1,0 +1,89 @@
+/**
+ * Where an archive lies: a folder or an S3 bucket, behind one interface with one contract suite
+ * (test/contracts/archive-store.ts). Objects are written once and never changed; what changes is a new object.
+ *
+ * A path is relative, of `[A-Za-z0-9._-]` segments joined by `/`, and holds no personal value.
+ */
+import type { Readable } from 'node:stream'
+
+export interface PutOptions {
+  /** SHA-256 of all bytes, 32 bytes, and how many there are: a store refuses to keep anything else. */
+  readonly sha256: Uint8Array
+  readonly bytes: number
+  /** Kept under lock until then where the store can (S3 object lock, governance mode). */
+  readonly lockUntil?: Date | undefined
+}
+
+export interface StoredObject {
+  readonly path: string
+  readonly bytes: number
+}
+
+/**
+ * `exists`: another object lies under the path already, with other bytes. `mismatch`: the bytes given or kept are not
+ * those announced. `locked`: deletion is not allowed yet. `full`, `read_only`, `unavailable`: the store cannot at the
+ * moment, and is worth another try.
+ */
+export const archiveStoreErrorCodes = [
+  'exists',
+  'mismatch',
+  'locked',
+  'full',
+  'read_only',
+  'unavailable',
+] as const
+export type ArchiveStoreErrorCode = (typeof archiveStoreErrorCodes)[number]
+
+/** A store's failure by its code; the cause may name paths of the machine and is never logged. */
+export class ArchiveStoreError extends Error {
+  override readonly name = 'ArchiveStoreError'
+
+  constructor(
+    readonly code: ArchiveStoreErrorCode,
+    message: string,
+    options?: { readonly cause?: unknown },
+  ) {
+    super(message, options)
+  }
+}
+
+export interface ArchiveStore {
+  /**
+   * Creates an object, whole or not at all; it is durable when this resolves. The same bytes again change nothing and
+   * answer `already`, also where two write at once.
+   * @param source opened anew for each attempt
+   * @throws ArchiveStoreError `exists` | `mismatch` | `full` | `read_only` | `unavailable`
+   */
+  put(path: string, source: () => Readable, options: PutOptions): Promise<'written' | 'already'>
+  /**
+   * The bytes from `offset` on, `length` of them or to the end; undefined where there is no such object. A stream that
+   * breaks off early is destroyed with an ArchiveStoreError, never ended.
+   */
+  get(
+    path: string,
+    range?: { readonly offset: number; readonly length?: number },
+  ): Promise<Readable | undefined>
+  /** undefined where there is no such object. */
+  head(path: string): Promise<StoredObject | undefined>
+  /** Every object under a prefix, in the order of paths. */
+  list(prefix: string): AsyncIterable<StoredObject>
+  /**
+   * Deletes an object and every version of it. Resolves when none is left; nothing there is fine.
+   * @throws ArchiveStoreError `locked` | `read_only` | `unavailable`
+   */
+  delete(path: string): Promise<void>
+  /**
+   * Every version of every object under a prefix, deletion markers left out: what an erasure has to look at. A store
+   * without versions lists each object once.
+   */
+  versions(prefix: string): AsyncIterable<StoredVersion>
+  /** The bytes of one version; undefined where it is gone. */
+  getVersion(version: StoredVersion): Promise<Readable | undefined>
+  /** Replaces a small mutable object (a checkpoint copy), whole or not at all, durably, keeping no older version. */
+  replace(path: string, bytes: Uint8Array): Promise<void>
+}
+
+export interface StoredVersion extends StoredObject {
+  /** The store's own name of the version; '' where it has none. */
+  readonly version: string
+}
