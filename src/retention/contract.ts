@@ -44,7 +44,7 @@ export interface Hold {
 }
 
 /** Is an event covered by a hold? */
-export type HeldEvent = {
+export interface HeldEvent {
   readonly action: string
   readonly occurredAt: Date
   readonly subjects: readonly string[]
@@ -62,4 +62,64 @@ export interface ArchiveInput {
   readonly generation: number
   readonly from: number
   readonly to: number
+}
+
+/** What a run of retention does with a range of leaves. */
+export const runKinds = ['archive', 'content_expiry', 'record_expiry', 'restore'] as const
+export type RunKind = (typeof runKinds)[number]
+
+/** `superseded`: it needed an operator, and a later execution took the range up again. */
+export const runStates = ['running', 'done', 'needs_operator', 'superseded'] as const
+export type RunState = (typeof runStates)[number]
+
+/** The steps of runs, in the order they are taken; each kind takes some of them. */
+export const runSteps = [
+  'planning',
+  'exporting',
+  'verifying',
+  'recording',
+  'checking_holds',
+  'rewriting',
+  'copying',
+  'deleting',
+  'logging',
+  'done',
+] as const
+export type RunStep = (typeof runSteps)[number]
+
+/** Why a run needs an operator. A closed list: it is shown to readers and counted in figures. */
+export const runReasons = [
+  'archive_unavailable',
+  'archive_full',
+  'archive_refused',
+  'archive_conflict',
+  'archive_altered',
+  'verification_failed',
+  'database_unavailable',
+  'clock_refused',
+  'log_unreadable',
+  'keys_unavailable',
+  'internal',
+] as const
+export type RunReason = (typeof runReasons)[number]
+
+export interface RunCounts {
+  readonly leaves?: number
+  /** Content that was written to the archive, or back from it. */
+  readonly events?: number
+  /** Leaves whose event was damaged or gone when they were archived. */
+  readonly damaged?: number
+  /** Events that went: from the hot store, or whose content or record expired. */
+  readonly deleted?: number
+  /** Events that stayed because a hold covers them. */
+  readonly held?: number
+  /** Events that stayed because their content never expires. */
+  readonly kept?: number
+}
+
+export interface RunBytes {
+  /** BSON in the hot store. */
+  readonly hot?: number
+  /** In the archive, both files of the segment. */
+  readonly archived?: number
 }
