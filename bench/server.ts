@@ -7,6 +7,7 @@
  *
  * It tells its port over IPC and stops when its parent does.
  */
+import type { RequestListener } from 'node:http'
 import express from 'express'
 import { openApi } from '../src/api.js'
 import { loadConfig } from '../src/config.js'
@@ -47,13 +48,13 @@ async function naive(): Promise<express.Express> {
   return app
 }
 
-async function annals(): Promise<express.Express> {
+async function annals(): Promise<RequestListener> {
   const config = loadConfig()
   const { app } = await openApi(config, createLogger(config.logLevel))
   return app
 }
 
-const kinds: Record<string, () => express.Express | Promise<express.Express>> = { echo, naive, annals }
+const kinds: Record<string, () => RequestListener | Promise<RequestListener>> = { echo, naive, annals }
 const make = kinds[process.argv[2] ?? '']
 if (make === undefined) throw new Error('which server? echo, naive or annals')
 const server = await startServer(await make(), { host: '127.0.0.1', port: 0 })

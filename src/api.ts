@@ -1,5 +1,6 @@
 /** The API process: the core, Temporal's client, and the Express app over both. `annals serve` and the tests run it. */
-import type { Express, Router } from 'express'
+import type { RequestListener } from 'node:http'
+import type { Router } from 'express'
 import { accessKeyPaths, accessKeyRoutes } from './access/routes.js'
 import { actionSchemaPaths, actionSchemaRoutes } from './action-schemas/routes.js'
 import { openCore, type Core } from './composition.js'
@@ -7,7 +8,7 @@ import type { Config } from './config.js'
 import { idForKey } from './events/intake.js'
 import { eventPaths } from './events/openapi.js'
 import { eventReadRoutes } from './events/read-routes.js'
-import { eventRoutes } from './events/routes.js'
+import { eventPostRoute, eventRoutes } from './events/routes.js'
 import { eventStreamRoutes } from './events/stream-routes.js'
 import { createApp } from './http/app.js'
 import { requirePermission } from './http/authentication.js'
@@ -29,7 +30,8 @@ import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
 
 export interface Api {
-  readonly app: Express
+  /** What the HTTP server hands every request to. */
+  readonly app: RequestListener
   readonly core: Core
   readonly health: Health
   /** To be called when the server takes no more requests: writes what was accepted, and closes every connection. */
@@ -61,6 +63,7 @@ export async function openApi(
     metrics,
     health,
     authenticator: core.authenticator,
+    directRoutes: [eventPostRoute({ ...core, organizations: core.eventOrganizations })],
     routers: {
       events: eventRoutes({ ...core, organizations: core.eventOrganizations }),
       eventReads: eventReadRoutes({ ...core, organizations: core.eventOrganizations }),

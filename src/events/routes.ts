@@ -4,7 +4,8 @@ import { Router } from 'express'
 import type { Caller } from '../access/contract.js'
 import type { RateLimits } from '../access/rate-limits.js'
 import { AnnalsError } from '../errors.js'
-import { authorize } from '../http/authentication.js'
+import { authorize, requireRole } from '../http/authentication.js'
+import type { DirectRoute } from '../http/direct-routes.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { idempotencyKeyOf } from '../http/list.js'
 import { annalsErrorOf, problemDocument } from '../http/problem.js'
@@ -23,28 +24,37 @@ export interface EventRoutesDependencies {
   readonly rateLimits: RateLimits
 }
 
+/** `POST /v1/events`. */
+export function eventPostRoute({ organizations, intake, rateLimits }: EventRoutesDependencies): DirectRoute {
+  const accept = createAccept({ organizations, intake })
+  return {
+    path: '/v1/events',
+    maxBodyBytes: limits.maxEventBytes,
+    async handle({ headers, caller, body }, response) {
+      requireRole(caller, 'events.write')
+      const parsed = accepted(parseEvent(body, eventSchema, Date.now()))
+      const key = idempotencyKeyOf(headers)
+      if (key !== undefined && parsed.clientId !== undefined) {
+        throw invalidField('id', 'conflict', 'give an id or the header Idempotency-Key, not both')
+      }
+      await rateLimits.take(caller, 1)
+      const recorded = await accept(caller, parsed, key)
+      response.statusCode = 201
+      response.setHeader('content-type', 'application/json; charset=utf-8')
+      if (recorded.replayed) response.setHeader('idempotency-replayed', 'true')
+      response.end(answerJson(recorded))
+    },
+  }
+}
+
 /** How many events of a batch are taken in before the event loop gets a turn. */
 const batchSlice = 100
 
+/** `POST /v1/events/batch`. */
 export function eventRoutes({ organizations, intake, rateLimits }: EventRoutesDependencies): Router {
   const router = Router({ caseSensitive: true })
 
   const accept = createAccept({ organizations, intake })
-
-  router.post('/v1/events', jsonBody(limits.maxEventBytes), async (request, response) => {
-    const caller = authorize(response, 'events.write')
-    const parsed = accepted(parseEvent(bodyOf(request), eventSchema, Date.now()))
-    const key = idempotencyKeyOf(request.headers)
-    if (key !== undefined && parsed.clientId !== undefined) {
-      throw invalidField('id', 'conflict', 'give an id or the header Idempotency-Key, not both')
-    }
-    await rateLimits.take(caller, 1)
-    const recorded = await accept(caller, parsed, key)
-    response.statusCode = 201
-    response.setHeader('content-type', 'application/json; charset=utf-8')
-    if (recorded.replayed) response.setHeader('idempotency-replayed', 'true')
-    response.end(answerJson(recorded))
-  })
 
   router.post('/v1/events/batch', jsonBody(limits.maxBatchBytes), async (request, response) => {
     const caller = authorize(response, 'events.write')

@@ -1,29 +1,33 @@
 /**
- * The Express app: what every request passes, in an order that lets intake through with as little as possible.
+ * The app: what every request passes.
  *
- *     request context ─ /v1: authentication ─ events ─ other domains ─ codec, health, documents ─ 404 or 405
+ *     direct routes ─ Express: request context ─ /v1: authentication ─ domains ─ codec, health, documents ─ 404 or 405
  */
-import express, { Router, type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
+import type { RequestListener } from 'node:http'
+import express, { Router, type ErrorRequestHandler, type RequestHandler } from 'express'
 import type { Authenticator } from '../access/contract.js'
 import { AnnalsError, notFound } from '../errors.js'
 import type { Logger } from '../logging.js'
 import type { Metrics } from '../metrics.js'
 import { authentication } from './authentication.js'
+import { withDirectRoutes, type DirectRoute } from './direct-routes.js'
 import { renderDocs, renderErrors } from './docs-page.js'
 import { healthRouter, type Health } from './health.js'
 import { metricsRouter } from './metrics-route.js'
 import { buildApiDocument, type ApiDocument, type ApiPaths } from './openapi.js'
-import { annalsErrorOf, sendProblem } from './problem.js'
-import { requestContext, requestIdOf } from './request-context.js'
+import { answerFailure } from './problem.js'
+import { requestContext } from './request-context.js'
 
 export interface AppDependencies {
   readonly logger: Logger
   readonly metrics: Metrics
   readonly health: Health
   readonly authenticator: Authenticator
+  /** What is answered without Express: intake. */
+  readonly directRoutes: readonly DirectRoute[]
   /**
    * The routers of the domains. Each names its paths in full (`/v1/organizations/:org/events`), so that a route's
-   * pattern in logs and figures is the one of the documents. `events` comes first: its POST should match at once.
+   * pattern in logs and figures is the one of the documents.
    */
   readonly routers: {
     readonly events?: Router
@@ -47,7 +51,7 @@ export interface AppDependencies {
   readonly metricsToken?: string | undefined
 }
 
-export function createApp(dependencies: AppDependencies): Express {
+export function createApp(dependencies: AppDependencies): RequestListener {
   const { logger, metrics, routers } = dependencies
   const app = express()
   app.disable('x-powered-by')
@@ -77,8 +81,8 @@ export function createApp(dependencies: AppDependencies): Express {
   const document = buildApiDocument(dependencies.paths, dependencies)
   app.use(documentRouter(document))
   app.use(nothingHere(document))
-  app.use(answerFailure(logger))
-  return app
+  app.use(failed(logger))
+  return withDirectRoutes(dependencies.directRoutes, { ...dependencies, metrics: metrics.http }, app)
 }
 
 const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
@@ -118,19 +122,10 @@ function nothingHere(document: ApiDocument): RequestHandler {
   }
 }
 
-/** Every failure ends here, as a problem document; one that is Annals' own fault is logged by its identity. */
-function answerFailure(logger: Logger): ErrorRequestHandler {
+/** What Express caught. */
+function failed(logger: Logger): ErrorRequestHandler {
   return (error: unknown, _request, response, next) => {
-    const problem = annalsErrorOf(error)
-    const requestId = requestIdOf(response)
-    if (problem.code === 'internal')
-      logger.error('request.failed', { requestId, error: problem.cause ?? problem })
-    else if (problem.code === 'unavailable') logger.warn('request.unavailable', { requestId, error: problem })
-    if (response.headersSent) {
-      // Part of the answer is out: closing the connection is the only honest end.
-      next(error)
-      return
-    }
-    sendProblem(response, problem, requestId)
+    // Part of the answer is out: closing the connection is the only honest end, and Express does that.
+    if (!answerFailure(response, error, logger)) next(error)
   }
 }

@@ -1,5 +1,6 @@
 /** Who sent the request, and whether they may do what it asks. */
-import type { RequestHandler, Response } from 'express'
+import type { ServerResponse } from 'node:http'
+import type { RequestHandler } from 'express'
 import { boundTo, roleMay, type Authenticator, type Caller, type Permission } from '../access/contract.js'
 import { AnnalsError, notFound } from '../errors.js'
 import { knownCaller, setCaller } from './request-context.js'
@@ -28,7 +29,7 @@ export function requirePermission(authenticator: Authenticator, permission: Perm
 }
 
 /** The caller of an authenticated request. */
-export function callerOf(response: Response): Caller {
+export function callerOf(response: ServerResponse): Caller {
   const caller = knownCaller(response)
   if (caller === undefined) throw new Error('a route that needs a caller was mounted before authentication')
   return caller
@@ -39,10 +40,15 @@ export function callerOf(response: Response): Caller {
  * organizations; then the binding, whose refusal is the answer for an organization that does not exist.
  * @throws AnnalsError `forbidden` | `not_found`
  */
-export function authorize(response: Response, permission: Permission, organizationId?: string): Caller {
+export function authorize(response: ServerResponse, permission: Permission, organizationId?: string): Caller {
   const caller = callerOf(response)
-  if (!roleMay(caller, permission))
-    throw new AnnalsError('forbidden', 'The role of this key does not allow this.')
+  requireRole(caller, permission)
   if (organizationId !== undefined && !boundTo(caller, organizationId)) throw notFound()
   return caller
+}
+
+/** @throws AnnalsError `forbidden` where the caller's role has not the permission, in whatever organization */
+export function requireRole(caller: Caller, permission: Permission): void {
+  if (!roleMay(caller, permission))
+    throw new AnnalsError('forbidden', 'The role of this key does not allow this.')
 }

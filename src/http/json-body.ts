@@ -1,5 +1,6 @@
 /** Reads a JSON body: bounded, decompressed within the same bound, valid UTF-8, valid JSON. */
 import { isUtf8 } from 'node:buffer'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express'
 import { AnnalsError } from '../errors.js'
 
@@ -14,22 +15,47 @@ export interface JsonBodyOptions {
   readonly optional?: boolean
 }
 
+/** Middleware that puts the parsed body at `request.body`; refuses as `jsonReader` does. */
+export function jsonBody(maxBytes: number, options: JsonBodyOptions = {}): RequestHandler {
+  const read = jsonReader(maxBytes, options)
+  return (request: Request, response: Response, next: NextFunction) => {
+    read(request, response, (error, body) => {
+      request.body = body
+      next(error)
+    })
+  }
+}
+
+/** Calls back with what was refused, or with the parsed body. */
+export type JsonReader = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  done: (error: unknown, body?: unknown) => void,
+) => void
+
+/** What Express's readers are: they ask nothing of a request that Node's own has not. */
+type NodeMiddleware = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  next: (error?: unknown) => void,
+) => void
+
 /**
- * Middleware that puts the parsed body at `request.body`.
+ * Reads a JSON body.
  * Refuses with `malformed` (400, with the position of the error), `too_large` (413, naming the limit) and
  * `unsupported_media_type` (415).
  * @param maxBytes the limit, counted after decompression
  */
-export function jsonBody(maxBytes: number, { optional = false }: JsonBodyOptions = {}): RequestHandler {
-  const read: RequestHandler = express.raw({ limit: maxBytes, type: () => true, inflate: true })
-  return (request: Request, response: Response, next: NextFunction) => {
+export function jsonReader(maxBytes: number, { optional = false }: JsonBodyOptions = {}): JsonReader {
+  const read: NodeMiddleware = express.raw({ limit: maxBytes, type: () => true, inflate: true })
+  return (request, response, done) => {
     if (!hasBody(request)) {
-      if (optional) next()
-      else next(new AnnalsError('malformed', 'The request has no body; a JSON body is needed.'))
+      if (optional) done(undefined)
+      else done(new AnnalsError('malformed', 'The request has no body; a JSON body is needed.'))
       return
     }
     if (!jsonType.test(request.headers['content-type'] ?? '')) {
-      next(new AnnalsError('unsupported_media_type', 'The Content-Type must be application/json in UTF-8.'))
+      done(new AnnalsError('unsupported_media_type', 'The Content-Type must be application/json in UTF-8.'))
       return
     }
     // Said before a byte of it is read. What the client goes on sending is discarded, up to a size where closing
@@ -37,33 +63,37 @@ export function jsonBody(maxBytes: number, { optional = false }: JsonBodyOptions
     const announced = Number(request.headers['content-length'] ?? 0)
     if (announced > maxBytes) {
       if (announced > maxDiscardedBytes) response.setHeader('connection', 'close')
-      next(tooLarge(maxBytes))
+      done(tooLarge(maxBytes))
       return
     }
-    const done = (error: unknown, bytes: unknown) => {
+    const parse = (error: unknown, bytes: unknown) => {
       if (error !== undefined) {
-        next(readFailure(error, maxBytes))
+        done(readFailure(error, maxBytes))
         return
       }
+      let body: unknown
       try {
-        request.body = parseJsonBytes(bytes)
+        body = parseJsonBytes(bytes)
       } catch (problem) {
-        next(problem)
+        done(problem)
         return
       }
-      next()
+      done(undefined, body)
     }
-    if (isPlain(request)) readPlain(request, done)
-    else read(request, response, (error?: unknown) => done(error, request.body))
+    if (isPlain(request)) readPlain(request, parse)
+    else read(request, response, (error?: unknown) => parse(error, bodyIn(request)))
   }
 }
 
+/** Where Express's reader has put it. */
+const bodyIn = (request: IncomingMessage): unknown => ('body' in request ? request.body : undefined)
+
 /** A body as it stands, of an announced length: Node's parser sees to it that it is exactly as long. */
-const isPlain = ({ headers }: Request): boolean =>
+const isPlain = ({ headers }: IncomingMessage): boolean =>
   headers['content-length'] !== undefined && headers['content-encoding'] === undefined
 
 /** What Express's reader does for such a body, without the part of it that handles every other: a tenth of a post. */
-function readPlain(request: Request, done: (error: unknown, bytes: unknown) => void): void {
+function readPlain(request: IncomingMessage, done: (error: unknown, bytes: unknown) => void): void {
   const chunks: Buffer[] = []
   const settle = (error: unknown) => {
     request.off('data', onData).off('end', onEnd).off('error', settle).off('close', onClose)
@@ -79,7 +109,7 @@ function readPlain(request: Request, done: (error: unknown, bytes: unknown) => v
 /** What `jsonBody` read. */
 export const bodyOf = (request: Request): unknown => request.body
 
-const hasBody = ({ headers }: Request): boolean =>
+const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined ||
   (headers['content-length'] !== undefined && headers['content-length'] !== '0')
 

@@ -1,8 +1,10 @@
 /** Failures as RFC 9457 problem documents: what a client sees, whatever was thrown. */
-import type { Response } from 'express'
+import type { ServerResponse } from 'node:http'
 import { AnnalsError, type ErrorCode, type FieldError } from '../errors.js'
+import type { Logger } from '../logging.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import { problemTable } from './problem-table.js'
+import { requestIdOf } from './request-context.js'
 
 export interface ProblemDocument {
   readonly type: string
@@ -61,9 +63,9 @@ export function problemDocument(error: AnnalsError, requestId: string): ProblemD
 }
 
 /** Answers with the problem. `Retry-After` goes with every 429 and 503, and wherever the error asks for it. */
-export function sendProblem(response: Response, error: AnnalsError, requestId: string): void {
+export function sendProblem(response: ServerResponse, error: AnnalsError, requestId: string): void {
   const document = problemDocument(error, requestId)
-  response.status(document.status)
+  response.statusCode = document.status
   response.setHeader('content-type', 'application/problem+json')
   response.setHeader('cache-control', 'no-store')
   const waits = document.status === 429 || document.status === 503
@@ -71,4 +73,19 @@ export function sendProblem(response: Response, error: AnnalsError, requestId: s
   if (seconds !== undefined) response.setHeader('retry-after', String(Math.max(1, Math.ceil(seconds))))
   if (document.status === 401) response.setHeader('www-authenticate', 'Bearer realm="annals"')
   response.end(JSON.stringify(document))
+}
+
+/**
+ * Answers whatever was thrown as a problem document; one that is Annals' own fault is logged by its identity.
+ * False = part of an answer is out already; nothing was sent.
+ */
+export function answerFailure(response: ServerResponse, error: unknown, logger: Logger): boolean {
+  const problem = annalsErrorOf(error)
+  const requestId = requestIdOf(response)
+  if (problem.code === 'internal')
+    logger.error('request.failed', { requestId, error: problem.cause ?? problem })
+  else if (problem.code === 'unavailable') logger.warn('request.unavailable', { requestId, error: problem })
+  if (response.headersSent) return false
+  sendProblem(response, problem, requestId)
+  return true
 }

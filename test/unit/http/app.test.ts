@@ -2,6 +2,7 @@
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { Router } from 'express'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -11,6 +12,7 @@ import { AnnalsError } from '../../../src/errors.js'
 import { eventPaths } from '../../../src/events/openapi.js'
 import { createApp } from '../../../src/http/app.js'
 import { authorize } from '../../../src/http/authentication.js'
+import type { DirectRoute } from '../../../src/http/direct-routes.js'
 import { createHealth, type Health } from '../../../src/http/health.js'
 import { PortBusyError, startServer, type RunningServer } from '../../../src/http/server.js'
 import { createLogger } from '../../../src/logging.js'
@@ -41,12 +43,24 @@ function caller(role: Role, organizations: Caller['organizations']): Caller {
   }
 }
 
+/** What a direct route may meet; an event is never as small. */
+const direct: DirectRoute = {
+  path: '/v1/events',
+  maxBodyBytes: 100,
+  async handle({ caller: { role }, body }, response) {
+    await Promise.resolve()
+    if (body === 'crash') throw new TypeError('jane@acme.example is not iterable')
+    if (body === 'half') {
+      response.write('half')
+      throw new Error('jane@acme.example')
+    }
+    response.statusCode = 201
+    response.end(JSON.stringify({ role, body }))
+  },
+}
+
 function testRouter(): Router {
   const router = Router()
-  router.post('/v1/events', (_request, response) => {
-    authorize(response, 'events.write')
-    response.status(201).json({ id: 'evt' })
-  })
   router.get('/v1/organizations/:org/events', (request, response) => {
     authorize(response, 'events.read', request.params.org)
     throw new AnnalsError('not_found', 'There is no such thing, or not for this key.')
@@ -93,6 +107,7 @@ beforeAll(async () => {
           : Promise.resolve(found)
       },
     },
+    directRoutes: [direct],
     routers: { events: testRouter() },
     paths: [eventPaths, organizationPaths, accessKeyPaths, scanPaths],
     version: '0.0.0',
@@ -106,11 +121,16 @@ interface Sent {
   readonly method?: string
   readonly key?: string
   readonly headers?: Record<string, string>
+  readonly body?: string | undefined
 }
 
-async function call(path: string, { method = 'GET', key, headers }: Sent = {}) {
+async function call(path: string, { method = 'GET', key, headers, body }: Sent = {}) {
   const authorization = key === undefined ? {} : { authorization: `Bearer ${key}` }
-  const response = await fetch(server.url + path, { method, headers: { ...authorization, ...headers } })
+  const response = await fetch(server.url + path, {
+    method,
+    headers: { ...authorization, ...headers },
+    body: body ?? null,
+  })
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
 const problemSchema = z.looseObject({ code: z.string(), requestId: z.string() })
@@ -171,6 +191,84 @@ describe('who may do what', () => {
     expect([absent.status, notBound.status, nowhere.status]).toEqual([404, 404, 404])
     expect(withoutId(notBound.text)).toBe(withoutId(absent.text))
     expect(withoutId(nowhere.text)).toBe(withoutId(absent.text))
+  })
+})
+
+describe('a direct route', () => {
+  const post = (body: string | undefined, more: Sent = {}) =>
+    call('/v1/events', {
+      method: 'POST',
+      key: 'ingest',
+      body,
+      ...more,
+      headers: { 'content-type': 'application/json', ...more.headers },
+    })
+
+  it('is answered at its address, with a slash or a query too, and for POST alone', async () => {
+    for (const path of ['/v1/events', '/v1/events/', '/v1/events?a=b', '/v1/events/?a=b']) {
+      const { status, text } = await call(path, {
+        method: 'POST',
+        key: 'ingest',
+        body: '{"a":1}',
+        headers: { 'content-type': 'application/json; charset=utf-8' },
+      })
+      expect([status, JSON.parse(text)]).toEqual([201, { role: 'ingest', body: { a: 1 } }])
+    }
+    expect((await call('/v1/eventsx', { method: 'POST', key: 'ingest', body: '{}' })).status).toBe(404)
+    expect((await call('/v1/events/x', { method: 'POST', key: 'ingest', body: '{}' })).status).toBe(404)
+    const wrong = await call('/v1/events', { key: 'ingest' })
+    expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST'])
+  })
+
+  it('refuses as every other does', async () => {
+    const codes = [
+      (await post('{}', { key: 'nobody' })).text,
+      (await post(undefined)).text,
+      (await post('{"a":')).text,
+      (await post('{}', { headers: { 'content-type': 'text/plain' } })).text,
+      (await post(`"${'x'.repeat(200)}"`)).text,
+    ].map((text) => problem(text).code)
+    expect(codes).toEqual([
+      'unauthenticated',
+      'malformed',
+      'malformed',
+      'unsupported_media_type',
+      'too_large',
+    ])
+  })
+
+  it('takes a compressed body within the same limit', async () => {
+    const send = async (text: string) => {
+      const response = await fetch(`${server.url}/v1/events`, {
+        method: 'POST',
+        headers: {
+          authorization: 'Bearer ingest',
+          'content-type': 'application/json',
+          'content-encoding': 'gzip',
+        },
+        body: new Uint8Array(gzipSync(text)),
+      })
+      return response.status
+    }
+    expect([await send('{"a":1}'), await send(`"${'x'.repeat(200)}"`)]).toEqual([201, 413])
+  })
+
+  it('leaves a line and a count, and of a failure only its identity', async () => {
+    lines.length = 0
+    const { status, headers, text } = await post('"crash"', { headers: { 'x-request-id': 'abc-2' } })
+    await expect.poll(() => lines.join('')).toContain('request.done')
+    expect([status, headers.get('x-request-id'), problem(text).code]).toEqual([500, 'abc-2', 'internal'])
+    expect(lines.join('') + text).not.toContain('jane')
+    expect(lines.map((line): unknown => JSON.parse(line))).toMatchObject([
+      { msg: 'request.failed', requestId: 'abc-2', error: { name: 'TypeError' } },
+      { msg: 'request.done', route: '/v1/events', status: 500, keyId: callers['ingest']?.keyId },
+    ])
+    const metrics = await call('/metrics', { key: 'a-token-for-metrics' })
+    expect(metrics.text).toContain('annals_http_requests_total{route="/v1/events",method="POST",status="500"')
+  })
+
+  it('breaks the connection off after half an answer', async () => {
+    await expect(post('"half"')).rejects.toThrow()
   })
 })
 
