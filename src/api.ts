@@ -24,7 +24,7 @@ import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
 import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
-import { registerPendingMetrics } from './transparency-log/log-metrics.js'
+import { registerAlarmMetrics, registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
 import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
@@ -53,6 +53,7 @@ export async function openApi(
     throw error
   })
   registerPendingMetrics(metrics.registry, core.sealing.pending)
+  registerAlarmMetrics(metrics.registry, core.sealing.alarms)
   const health = createHealth({
     mongodb: { required: true, check: () => core.db.command({ ping: 1 }) },
     // Events are taken while Temporal is away; only scans and duties wait for it.

@@ -30,6 +30,7 @@ export const errorCodes = [
   'overloaded',
   'unavailable',
   'temporal_unavailable',
+  'log_damaged',
   'internal',
 ] as const
 

@@ -33,6 +33,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   overloaded: exitCodes.unreachable,
   unavailable: exitCodes.unreachable,
   temporal_unavailable: exitCodes.unreachable,
+  log_damaged: exitCodes.tampering,
   internal: exitCodes.failed,
 }
 

@@ -110,6 +110,12 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'Something went wrong inside',
     meaning: 'The log has the failure under the `requestId` of the answer.',
   },
+  log_damaged: {
+    status: 500,
+    title: 'The log is damaged',
+    meaning:
+      'What is stored of the log does not fit its checkpoint, so nothing is proved from it. An alarm was raised.',
+  },
   overloaded: {
     status: 503,
     title: 'Busy',

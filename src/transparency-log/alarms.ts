@@ -4,7 +4,8 @@ import type { Logger } from '../logging.js'
 /**
  * `invalid_mac`, `unknown_organization`, `already_sealed`: a row that intake did not accept, set aside.
  * `event_damaged`: a row that is no longer what was accepted, sealed by its acknowledged leaf.
- * `log_damaged`: head and tiles of a log do not fit together; the organization's log stands still.
+ * `log_damaged`: head, tiles and records of a log do not fit together; it stands still, and proves nothing. Without an
+ *   organization: the anchor log's.
  * `rolled_back`: a log is not what was published; it stands still until `annals log restart`.
  * `witness_conflict`: a witness has seen another anchor log than this one.
  */

@@ -31,6 +31,20 @@ export function registerPendingMetrics(registry: Registry, pending: PendingEvent
   })
 }
 
+/** Registers the alarms that a process has raised: one that seals, or one that answers proofs. */
+export function registerAlarmMetrics(registry: Registry, alarms: Pick<Alarms, 'counts'>): void {
+  new Counter({
+    name: 'annals_seal_alarms_total',
+    help: 'Signs of writing beside Annals, by kind: look at docs/sealing.md.',
+    labelNames: ['kind'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [kind, count] of alarms.counts()) this.inc({ kind }, count)
+    },
+  })
+}
+
 /** Registers what a process that seals has seen. */
 export function registerSealingMetrics(
   registry: Registry,
@@ -45,14 +59,5 @@ export function registerSealingMetrics(
       this.inc(sealing.sealed())
     },
   })
-  new Counter({
-    name: 'annals_seal_alarms_total',
-    help: 'Signs of writing beside Annals, by kind: look at docs/sealing.md.',
-    labelNames: ['kind'],
-    registers: [registry],
-    collect() {
-      this.reset()
-      for (const [kind, count] of sealing.alarms.counts()) this.inc({ kind }, count)
-    },
-  })
+  registerAlarmMetrics(registry, sealing.alarms)
 }

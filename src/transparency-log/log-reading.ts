@@ -22,14 +22,14 @@ export interface LogReading {
 export interface LogReadingDependencies {
   readonly db: Db
   readonly events: EventCollection
-  readonly sealing: Pick<Sealing, 'store' | 'keys'>
+  readonly sealing: Pick<Sealing, 'store' | 'keys' | 'alarms' | 'anchoring'>
   readonly subjects: SubjectReader
   readonly systemEvents: SystemEventWriter
 }
 
 export function createLogReading(dependencies: LogReadingDependencies): LogReading {
   const { db, events, sealing, subjects, systemEvents } = dependencies
-  const { store, keys } = sealing
+  const { store, keys, alarms } = sealing
   const verifiable = createVerifiablePresenter(subjects, systemEvents)
   const feed = createFeed({
     store,
@@ -39,7 +39,7 @@ export function createLogReading(dependencies: LogReadingDependencies): LogReadi
     verifiable,
   })
   return {
-    log: createLogReader(store, keys),
+    log: createLogReader(store, keys, (organizationId) => alarms.raise('log_damaged', { organizationId })),
     whereabouts: createWhereabouts(events, store),
     feed,
     verifiable,

@@ -103,7 +103,14 @@ function logPaths(prefix: string, path: z.ZodObject, which: string): ApiPaths {
         requestParams: { path, query: consistencyQuerySchema },
         responses: {
           '200': { description: 'The proof.', content: json(consistencySchema) },
-          ...problemResponses('forbidden', 'not_found', 'wrong_region', 'not_sealed', 'invalid'),
+          ...problemResponses(
+            'forbidden',
+            'not_found',
+            'wrong_region',
+            'not_sealed',
+            'invalid',
+            'log_damaged',
+          ),
         },
       },
     },
@@ -139,7 +146,7 @@ export const logReadPaths: ApiPaths = {
       requestParams: { path: z.object({ org, id: z.string() }), query: proofQuerySchema },
       responses: {
         '200': { description: 'The receipt.', content: { ...plainText, ...json(proofSchema) } },
-        ...problemResponses('forbidden', 'not_found', 'wrong_region', 'not_sealed', 'invalid'),
+        ...problemResponses('forbidden', 'not_found', 'wrong_region', 'not_sealed', 'invalid', 'log_damaged'),
       },
     },
   },

@@ -143,7 +143,7 @@ async function unlessDamaged<Value>(work: () => Promise<Value>): Promise<Value |
     return await work()
   } catch (error) {
     const { code } = error instanceof AnnalsClientError ? error : { code: undefined }
-    if (code === 'not_found' || code === 'internal') return undefined
+    if (code === 'not_found' || code === 'internal' || code === 'log_damaged') return undefined
     throw error
   }
 }
