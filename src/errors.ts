@@ -31,6 +31,7 @@ export const errorCodes = [
   'unavailable',
   'temporal_unavailable',
   'log_damaged',
+  'archive_damaged',
   'internal',
 ] as const
 

@@ -34,6 +34,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   unavailable: exitCodes.unreachable,
   temporal_unavailable: exitCodes.unreachable,
   log_damaged: exitCodes.tampering,
+  archive_damaged: exitCodes.tampering,
   internal: exitCodes.failed,
 }
 

@@ -116,6 +116,12 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     meaning:
       'What is stored of the log does not fit its checkpoint, so nothing is proved from it. An alarm was raised.',
   },
+  archive_damaged: {
+    status: 500,
+    title: 'The archive is damaged',
+    meaning:
+      'What lies in the archive is not what was archived; `detail` names the object. Nothing is shown from it.',
+  },
   overloaded: {
     status: 503,
     title: 'Busy',

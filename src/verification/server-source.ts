@@ -137,13 +137,15 @@ async function read<Value>(response: Response, how: (response: Response) => Prom
   }
 }
 
+const hadNot: ReadonlySet<string> = new Set(['not_found', 'internal', 'log_damaged', 'archive_damaged'])
+
 /** What is not there, and what the server fails over: for a verifier both are an object that cannot be had. */
 async function unlessDamaged<Value>(work: () => Promise<Value>): Promise<Value | undefined> {
   try {
     return await work()
   } catch (error) {
     const { code } = error instanceof AnnalsClientError ? error : { code: undefined }
-    if (code === 'not_found' || code === 'internal' || code === 'log_damaged') return undefined
+    if (code !== undefined && hadNot.has(code)) return undefined
     throw error
   }
 }
