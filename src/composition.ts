@@ -10,6 +10,8 @@ import { createAccessKeyService, type AccessKeyService } from './access/service.
 import { accessKeyCollection } from './access/store.js'
 import { createActionSchemaService, type ActionSchemaService } from './action-schemas/service.js'
 import { actionSchemaCollection } from './action-schemas/store.js'
+import type { ArchiveStore } from './archive/stores/contract.js'
+import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
 import type { SealedEvents, SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
@@ -67,6 +69,10 @@ export interface Core {
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
   readonly logReading: LogReading
+  /** Where segments lie. */
+  readonly archive: ArchiveStore
+  /** Where the erasure ledger and its manifests lie. */
+  readonly ledger: ArchiveStore
   /** Drains the group commit, writes what waits, and closes the database. */
   close(): Promise<void>
 }
@@ -186,6 +192,8 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealedEvents,
     sealing,
     logReading,
+    archive: openSegments(config.archive),
+    ledger: openStore(config.ledger),
     async close() {
       await committer.close()
       await lastUse.stop()

@@ -6,8 +6,8 @@
  */
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { AddressError, parseStoreAddress, within, type StoreAddress } from './archive/stores/address.js'
 import { LogError } from './transparency-log/errors.js'
 import { sha256 } from './transparency-log/node-crypto.js'
 import { parseVerifierKey, type VerifierKey } from './transparency-log/note-key.js'
@@ -33,6 +33,16 @@ const regionUrls = z.string().transform((text, context) => {
     urls.set(name.data, url.data)
   }
   return urls
+})
+
+const storeAddress = z.string().transform((text, context): StoreAddress => {
+  try {
+    return parseStoreAddress(text)
+  } catch (error) {
+    if (!(error instanceof AddressError)) throw error
+    context.addIssue({ code: 'custom', message: error.message })
+    return z.NEVER
+  }
 })
 
 /** The Temporal task queues, by the short names that `ANNALS_QUEUES` and `annals work --queues` take. */
@@ -115,14 +125,8 @@ const environmentSchema = z.object({
   ANNALS_MONGOD: z.string().min(1).optional(),
   ANNALS_TEMPORAL: z.string().min(1).optional(),
   ANNALS_DATA_DIR: z.string().min(1).default('.annals'),
-  ANNALS_ARCHIVE_URL: z
-    .string()
-    .regex(/^(file:(?!\/\/[^/])|s3:)/, 'must start with file: (and name no host) or s3:')
-    .optional(),
-  ANNALS_LEDGER_URL: z
-    .string()
-    .regex(/^(file|s3):/, 'must start with file: or s3:')
-    .optional(),
+  ANNALS_ARCHIVE_URL: storeAddress.optional(),
+  ANNALS_LEDGER_URL: storeAddress.optional(),
   ANNALS_KEYS_URL: z
     .string()
     .regex(/^file:/, 'must start with file:')
@@ -182,7 +186,10 @@ export interface Config {
   /** Secret path segment under which the embedded Temporal UI reaches the decode endpoint; absent = endpoint needs an operator key. */
   readonly codecPathSecret: string | undefined
   readonly logOrigin: string
-  /** Absolute path of the folder in which the newest checkpoint of every log is copied. */
+  /** The archive: under it `segments`, and `checkpoints`, the copies of the newest checkpoint of every log. */
+  readonly archive: StoreAddress
+  /** The erasure ledger; `ledger` in the archive where nothing else is said. */
+  readonly ledger: StoreAddress
   readonly checkpointCopiesFolder: string
   /** Who is shown the anchor log. */
   readonly witnesses: readonly WitnessConfig[]
@@ -216,6 +223,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   }
   const env = parsed.data
   const dataDirectory = resolve(env.ANNALS_DATA_DIR)
+  const archive = env.ANNALS_ARCHIVE_URL ?? { kind: 'folder', folder: join(dataDirectory, 'archive') }
   return {
     http: { host: env.ANNALS_HTTP_HOST, port: env.ANNALS_HTTP_PORT, publicUrl: env.ANNALS_PUBLIC_URL },
     mongodb: { uri: env.ANNALS_MONGODB_URI, database: env.ANNALS_MONGODB_DATABASE },
@@ -234,8 +242,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     },
     codecPathSecret: env.ANNALS_CODEC_PATH_SECRET,
     logOrigin: env.ANNALS_LOG_ORIGIN,
+    archive,
+    ledger: env.ANNALS_LEDGER_URL ?? within(archive, 'ledger'),
     checkpointCopiesFolder: join(
-      folderOf(env.ANNALS_ARCHIVE_URL) ?? `${dataDirectory}/archive`,
+      archive.kind === 'folder' ? archive.folder : join(dataDirectory, 'archive'),
       'checkpoints',
     ),
     witnesses: env.ANNALS_WITNESS_URLS ?? [],
@@ -248,12 +258,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     metricsToken: env.ANNALS_METRICS_TOKEN,
     workerHttpPort: env.ANNALS_WORKER_HTTP_PORT,
   }
-}
-
-/** The folder of a `file:` address; undefined for another kind, and for none. */
-function folderOf(url: string | undefined): string | undefined {
-  if (url?.startsWith('file:') !== true) return undefined
-  return url.startsWith('file:/') ? fileURLToPath(url) : resolve(url.slice('file:'.length))
 }
 
 /**
