@@ -22,6 +22,7 @@ export const errorCodes = [
   'key_exists',
   'version_exists',
   'wrong_state',
+  'subject_erased',
   'not_sealed',
   'cursor_invalid',
   'too_many_failures',
@@ -67,6 +68,7 @@ export const fieldErrorCodes = [
   'reserved_action',
   'reserved_category',
   'personal_data',
+  'unknown_person',
   // an access key (`errors[0]` of a 401)
   'unknown',
   'expired',

@@ -64,6 +64,11 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The state does not allow this',
     meaning: 'The thing exists and is not in a state in which this can be done to it.',
   },
+  subject_erased: {
+    status: 409,
+    title: 'The person is erased',
+    meaning: 'The person was erased, or is past the point of no return: nothing is left that could be held.',
+  },
   not_sealed: {
     status: 409,
     title: 'Not sealed into the log yet',

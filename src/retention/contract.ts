@@ -15,8 +15,9 @@ export interface RetentionPolicy extends RetentionDays {
   readonly organizationId: string
   /** From 1; 0 = the default, which nobody has set. */
   readonly version: number
+  /** Never before that of the version it follows, nor before the newest leaf was sealed. 1970 for the default. */
   readonly since: Date
-  /** `prn_…` */
+  /** `prn_…`; null for the default. */
   readonly author: string | null
 }
 
@@ -36,14 +37,16 @@ export interface Hold {
   readonly id: string
   readonly organizationId: string
   readonly scope: HoldScope
+  /** The officer's own words: kept here, in no event, and shown to who may see holds. */
   readonly reason: string
+  /** `prn_…` */
   readonly author: string
   readonly placedAt: Date
   readonly releasedAt: Date | null
   readonly releasedBy: string | null
 }
 
-/** Is an event covered by a hold? */
+/** What a hold looks at of an event. */
 export interface HeldEvent {
   readonly action: string
   readonly occurredAt: Date
