@@ -22,6 +22,7 @@ export const errorCodes = [
   'key_exists',
   'version_exists',
   'wrong_state',
+  'four_eyes',
   'subject_erased',
   'not_sealed',
   'cursor_invalid',

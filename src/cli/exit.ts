@@ -26,6 +26,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   key_exists: exitCodes.refused,
   version_exists: exitCodes.refused,
   wrong_state: exitCodes.refused,
+  four_eyes: exitCodes.refused,
   subject_erased: exitCodes.refused,
   not_sealed: exitCodes.refused,
   too_many_failures: exitCodes.failed,

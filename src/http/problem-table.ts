@@ -29,6 +29,11 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The key may not do this',
     meaning: 'The role of the key, or its grant, does not allow the request.',
   },
+  four_eyes: {
+    status: 403,
+    title: 'A second person must do this',
+    meaning: 'Who submitted a request never decides on it, whichever key they use.',
+  },
   not_found: {
     status: 404,
     title: 'Not found',

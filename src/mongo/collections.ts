@@ -9,6 +9,8 @@ export const collectionNames = {
   archiveSegments: 'archiveSegments',
   deployment: 'deployment',
   directory: 'directory',
+  erasureActions: 'erasureActions',
+  erasureRequests: 'erasureRequests',
   events: 'events',
   holds: 'holds',
   lifecycles: 'lifecycles',
