@@ -16,6 +16,9 @@ import { createHealth, type Health } from './http/health.js'
 import type { Logger } from './logging.js'
 import { createMetrics, type Metrics } from './metrics.js'
 import { organizationPaths, organizationRoutes } from './organizations/routes.js'
+import { holdRoutes } from './retention/hold-routes.js'
+import { retentionPaths } from './retention/openapi.js'
+import { retentionRoutes } from './retention/routes.js'
 import { scanPaths } from './scans/openapi.js'
 import { createScanRecorder } from './scans/recorder.js'
 import { scanRoutes } from './scans/routes.js'
@@ -85,6 +88,8 @@ export async function openApi(
       actionSchemas: actionSchemaRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),
+      retention: retentionRoutes(core),
+      holds: holdRoutes({ ...core, holds: core.retention.holds }),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
@@ -102,6 +107,7 @@ export async function openApi(
       actionSchemaPaths,
       accessKeyPaths,
       scanPaths,
+      retentionPaths(false),
       logReadPaths,
       anchorPaths,
     ],

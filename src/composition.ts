@@ -15,7 +15,7 @@ import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
 import type { SealedEvents, SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
-import { createIntake, type Intake } from './events/intake.js'
+import { createIntake, idForKey, type Intake } from './events/intake.js'
 import {
   createEventOrganizations,
   organizationInTransaction,
@@ -31,6 +31,7 @@ import type { Logger } from './logging.js'
 import { connectMongo } from './mongo/client.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
 import { organizationCollection } from './organizations/store.js'
+import { createRetention, type Retention } from './retention/retention.js'
 import { createSubjectDirectory } from './subjects/directory.js'
 import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
@@ -69,6 +70,8 @@ export interface Core {
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
   readonly logReading: LogReading
+  /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
+  readonly retention: Retention
   /** Where segments lie. */
   readonly archive: ArchiveStore
   /** Where the erasure ledger and its manifests lie. */
@@ -168,6 +171,17 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   })
   const logReading = createLogReading({ db, events, sealing, subjects: subjectReader, systemEvents })
 
+  const retention = createRetention({
+    client,
+    db,
+    subjects,
+    directory,
+    log: createLogStore(logCollections(db)),
+    systemEvents,
+    keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
+    idForKey,
+  })
+
   const keyDocuments = accessKeyCollection(db)
   const lastUse: LastUse = createLastUse(keyDocuments, logger)
   const authenticator = createAuthenticator(keyDocuments, lastUse)
@@ -192,6 +206,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealedEvents,
     sealing,
     logReading,
+    retention,
     archive: openSegments(config.archive),
     ledger: openStore(config.ledger),
     async close() {

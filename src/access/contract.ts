@@ -11,6 +11,7 @@ const permissionTable = {
   'events.write': ['owner', 'ingest'],
   'events.read': ['owner', 'auditor', 'privacy_officer'],
   administer: ['owner'],
+  'retention.run': ['owner', 'operator'],
   holds: ['owner', 'privacy_officer'],
   exports: ['owner', 'auditor', 'privacy_officer'],
   'erasure.submit': ['owner', 'privacy_officer'],

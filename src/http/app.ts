@@ -38,6 +38,8 @@ export interface AppDependencies {
     readonly actionSchemas?: Router
     readonly keys?: Router
     readonly scans?: Router
+    readonly retention?: Router
+    readonly holds?: Router
     /** Public: it is mounted before authentication. */
     readonly anchor?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
@@ -72,6 +74,8 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.actionSchemas,
     routers.keys,
     routers.scans,
+    routers.retention,
+    routers.holds,
     routers.codec,
   ]) {
     if (router !== undefined) app.use(router)

@@ -9,6 +9,7 @@ import type { Config } from '../config.js'
 import { ensureEventIndexes } from '../events/store.js'
 import type { Logger } from '../logging.js'
 import { ensureOrganizationCollection } from '../organizations/store.js'
+import { ensureRetentionIndexes } from '../retention/retention.js'
 import { ensureScanIndexes } from '../scans/store.js'
 import { ensureSubjectIndexes, subjectStore } from '../subjects/store.js'
 import { connectTemporal, temporalOptions } from '../temporal/client.js'
@@ -46,6 +47,7 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureSubjectIndexes(subjectStore(core.db))
     await ensureAccessKeyIndexes(accessKeyCollection(core.db))
     await ensureScanIndexes(core.db)
+    await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureAnchorCollections(anchorCollections(core.db))
     await core.signingKeys.ensure()

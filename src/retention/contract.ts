@@ -126,3 +126,12 @@ export interface RunBytes {
   /** In the archive, both files of the segment. */
   readonly archived?: number
 }
+
+/** Starts a sweep outside of its schedule. Implemented over Temporal's client; asked by `POST …/retention/run`. */
+export interface SweepStarter {
+  /**
+   * Starts what is due for one organization, or finds it under way.
+   * @throws AnnalsError `temporal_unavailable`
+   */
+  startSweep(organizationId: string): Promise<{ readonly workflowId: string }>
+}

@@ -27,10 +27,13 @@ export type HoldIdentifier =
   | { readonly kind: 'email'; readonly value: string }
 
 export interface WantedHold {
-  readonly scope: Pick<HoldScope, 'action' | 'from' | 'to'> & {
+  readonly scope: {
     /** `sub_…`. Not together with `identifier`. */
     readonly subject?: string | undefined
     readonly identifier?: HoldIdentifier | undefined
+    readonly action?: HoldScope['action'] | undefined
+    readonly from?: Date | undefined
+    readonly to?: Date | undefined
   }
   readonly reason: string
 }

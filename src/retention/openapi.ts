@@ -1,0 +1,151 @@
+/** The retention part of `/openapi.json`, in zod-openapi's form. */
+import { z } from 'zod'
+import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import {
+  holdBodySchema,
+  holdListSchema,
+  holdPathSchema,
+  holdViewSchema,
+  listHoldsSchema,
+  listRunsSchema,
+  organizationPathSchema,
+  retentionBodySchema,
+  retentionViewSchema,
+  runListSchema,
+  sweepStartedSchema,
+  versionListSchema,
+  versionsQuerySchema,
+} from './schema.js'
+
+const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
+const path = organizationPathSchema
+const page = (schema: z.ZodType) => ({
+  '200': { description: 'One page.', content: json(schema) },
+  ...problemResponses('forbidden', 'not_found', 'invalid', 'cursor_invalid'),
+})
+const idempotencyKey = z.object({
+  'Idempotency-Key': z
+    .string()
+    .max(256)
+    .optional()
+    .meta({ description: 'A repeat under the same key places nothing and answers the same hold.' }),
+})
+
+const policyPaths: ApiPaths = {
+  '/v1/organizations/{org}/retention': {
+    get: {
+      tags: ['retention'],
+      summary: 'The retention policy, and what deletion goes by now',
+      requestParams: { path },
+      responses: {
+        '200': { description: 'The policy.', content: json(retentionViewSchema) },
+        ...problemResponses('forbidden', 'not_found', 'wrong_region'),
+      },
+    },
+    put: {
+      tags: ['retention'],
+      summary: 'Set the retention policy',
+      description:
+        'A new version, unless nothing changes. Moving to the archive follows it at once; deletion goes by the longest policy of the last seven days.',
+      requestParams: { path },
+      requestBody: { required: true, content: json(retentionBodySchema) },
+      responses: {
+        '200': { description: 'In force.', content: json(retentionViewSchema) },
+        ...problemResponses('malformed', 'forbidden', 'not_found', 'invalid', 'wrong_state', 'rate_limited'),
+      },
+    },
+  },
+  '/v1/organizations/{org}/retention/versions': {
+    get: {
+      tags: ['retention'],
+      summary: 'Every version of the policy that was set, newest first',
+      requestParams: { path, query: versionsQuerySchema },
+      responses: page(versionListSchema),
+    },
+  },
+  '/v1/organizations/{org}/retention/runs': {
+    get: {
+      tags: ['retention'],
+      summary: 'What was archived, expired and restored, newest first',
+      requestParams: { path, query: listRunsSchema },
+      responses: page(runListSchema),
+    },
+  },
+}
+
+const runPaths: ApiPaths = {
+  '/v1/organizations/{org}/retention/run': {
+    post: {
+      tags: ['retention'],
+      summary: 'Archive and expire now what is due',
+      requestParams: { path },
+      responses: {
+        '202': { description: 'Started, or under way.', content: json(sweepStartedSchema) },
+        ...problemResponses('forbidden', 'not_found', 'temporal_unavailable'),
+      },
+    },
+  },
+}
+
+const holdPaths: ApiPaths = {
+  '/v1/organizations/{org}/holds': {
+    post: {
+      tags: ['holds'],
+      summary: 'Place a legal hold',
+      description: 'It stops expiry and erasure of what it covers; it does not stop the move to the archive.',
+      requestParams: { path, header: idempotencyKey },
+      requestBody: { required: true, content: json(holdBodySchema) },
+      responses: {
+        '201': { description: 'In force.', content: json(holdViewSchema) },
+        '200': {
+          description: 'A repeat under the same key: the hold as placed.',
+          content: json(holdViewSchema),
+        },
+        ...problemResponses(
+          'malformed',
+          'forbidden',
+          'not_found',
+          'invalid',
+          'subject_erased',
+          'idempotency_conflict',
+        ),
+      },
+    },
+    get: {
+      tags: ['holds'],
+      summary: 'List holds, newest first',
+      requestParams: { path, query: listHoldsSchema },
+      responses: page(holdListSchema),
+    },
+  },
+  '/v1/organizations/{org}/holds/{id}': {
+    get: {
+      tags: ['holds'],
+      summary: 'One hold',
+      requestParams: { path: holdPathSchema },
+      responses: {
+        '200': { description: 'The hold.', content: json(holdViewSchema) },
+        ...problemResponses('forbidden', 'not_found'),
+      },
+    },
+  },
+  '/v1/organizations/{org}/holds/{id}/release': {
+    post: {
+      tags: ['holds'],
+      summary: 'Release a hold',
+      description: 'What it kept from expiring goes with the next sweep. Releasing it again changes nothing.',
+      requestParams: { path: holdPathSchema },
+      responses: {
+        '200': { description: 'Released.', content: json(holdViewSchema) },
+        ...problemResponses('forbidden', 'not_found'),
+      },
+    },
+  },
+}
+
+/** @param sweeps is there a `POST …/retention/run`? */
+export const retentionPaths = (sweeps: boolean): ApiPaths => ({
+  ...policyPaths,
+  ...(sweeps ? runPaths : {}),
+  ...holdPaths,
+})
