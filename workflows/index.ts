@@ -1,4 +1,6 @@
 /** The only entry of the workflow bundle: every export is a workflow type, by its published name. */
 export { anchor } from './anchor.js'
+export { erasure } from './erasure.js'
+export { restore } from './restore.js'
 export { scan } from './scan.js'
 export { seal } from './seal.js'

@@ -2,7 +2,13 @@
  * What a request's workflow does next: pure decisions over what MongoDB says of the request and the time, so that they
  * can be tested one by one and replayed for ever. `workflows/erasure.ts` only carries them out.
  */
-import { isFinal, type ErasureReference, type ErasureState, type OperatorReason } from './contract.js'
+import {
+  erasureIdPattern,
+  isFinal,
+  type ErasureReference,
+  type ErasureState,
+  type OperatorReason,
+} from './contract.js'
 import { deadlineBinds, deadlineStep } from './deadlines.js'
 import type { ErasureEvent } from './state-machine.js'
 
@@ -38,6 +44,25 @@ export interface ErasureSnapshot {
   /** When what remains is looked at again; null = it was not looked at yet. */
   readonly expiryMs: number | null
   readonly reason: OperatorReason | null
+}
+
+/** What an Update answers. */
+export interface ActionAnswer {
+  readonly applied: boolean
+  /** Why not; `not_found`: no such action is stored. */
+  readonly code: 'wrong_state' | 'four_eyes' | 'not_found' | null
+  /** Where the request stands then; null where that was not looked at. */
+  readonly state: ErasureState | null
+}
+
+/** Checks what a workflow was started with: another program may start one. @returns undefined where it does not fit */
+export function parseErasureReference(value: unknown): ErasureReference | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  if (!('organizationId' in value) || !('requestId' in value)) return undefined
+  const { organizationId, requestId } = value
+  if (typeof organizationId !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(organizationId)) return undefined
+  if (typeof requestId !== 'string' || !erasureIdPattern.test(requestId)) return undefined
+  return { organizationId, requestId }
 }
 
 /** A step of the erasing that a state runs. */
