@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-const pureTests = ['test/{unit,properties,vectors}/**/*.test.ts']
+const pureTests = ['test/{unit,properties,vectors,contracts}/**/*.test.ts']
 
 export default defineConfig({
   test: {

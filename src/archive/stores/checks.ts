@@ -5,19 +5,19 @@ import { ArchiveStoreError, maxObjectBytes, type ByteRange, type PutOptions } fr
 const segmentShape = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/
 const maxPathLength = 512
 
+/** Could a store have written this? What it could not have written is not its own, and is not listed. */
+export const isPath = (path: string): boolean =>
+  path.length <= maxPathLength && path.split('/').every((segment) => segmentShape.test(segment))
+
 /** @throws ArchiveStoreError `refused` for a path outside of what contract.ts allows */
 export function checkPath(path: string): void {
-  if (path.length <= maxPathLength && path.split('/').every((segment) => segmentShape.test(segment))) return
-  throw new ArchiveStoreError('refused', 'no path that an archive store takes')
+  if (!isPath(path)) throw new ArchiveStoreError('refused', 'no path that an archive store takes')
 }
 
 /** A prefix may end anywhere in a path, and may be ''. */
 export function checkPrefix(prefix: string): void {
   if (prefix !== '') checkPath(prefix.endsWith('/') ? prefix.slice(0, -1) : prefix)
 }
-
-/** Could a store have written this? What it could not have written is not its own, and is not listed. */
-export const isSegment = (name: string): boolean => segmentShape.test(name)
 
 /** The order of paths: by bytes, which are their characters. */
 export const byPath = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)

@@ -11,7 +11,7 @@ import { link, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'n
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { LRUCache } from 'lru-cache'
-import { byPath, checkPath, checkPrefix, checkPut, checkRange, isSegment } from './checks.js'
+import { byPath, checkPath, checkPrefix, checkPut, checkRange, isPath } from './checks.js'
 import {
   ArchiveStoreError,
   type ArchiveStore,
@@ -49,7 +49,7 @@ export function createFolderStore(options: FolderStoreOptions): ArchiveStore {
 
   /** Makes the folder of a file; its name and those of the folders above it are on disk when this resolves. */
   async function prepareFolder(folder: string): Promise<void> {
-    const made = await mkdir(folder, { recursive: true, mode: 0o700 })
+    const made = await makeFolders(folder)
     if (made === undefined && durableFolders.has(folder)) return
     await removeUnfinished(folder, (_name, modifiedMs) => now() - modifiedMs > abandonedAfterMs)
     // Another process may have made a folder and not flushed its name yet: so the names of all of them, up to the root.
@@ -115,7 +115,7 @@ export function createFolderStore(options: FolderStoreOptions): ArchiveStore {
     const base = relative(root, folder)
     const found = entries.flatMap((entry) => {
       const name = entry.isFile() ? (unfinishedOf(entry.name) ?? entry.name) : entry.name
-      if (!isSegment(name) || !(entry.isFile() || entry.isDirectory())) return []
+      if (!isPath(name) || !(entry.isFile() || entry.isDirectory())) return []
       const path = base === '' ? name : `${base}/${name}`
       // A folder sorts as its paths do: `a.b`, then `a/b`.
       return [
@@ -245,6 +245,26 @@ async function readFrom(file: string, range: ByteRange = { offset: 0 }): Promise
     await handle.close()
     throw error
   }
+}
+
+/**
+ * Makes a folder and those above it; answers the topmost that was made. (Node's own recursive `mkdir` says ENOENT where
+ * the disk is read-only.)
+ */
+async function makeFolders(folder: string): Promise<string | undefined> {
+  const make = () => mkdir(folder, { mode: 0o700 })
+  try {
+    await make()
+    return folder
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return undefined
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  const above = await makeFolders(dirname(folder))
+  await make().catch((error: unknown) => {
+    if (codeOf(error) !== 'EEXIST') throw error
+  })
+  return above ?? folder
 }
 
 async function syncFolder(folder: string): Promise<void> {

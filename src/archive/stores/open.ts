@@ -1,12 +1,12 @@
 /** From an address to a store, and where in an archive what lies. */
-import { AddressError, within, type StoreAddress } from './address.js'
+import { within, type StoreAddress } from './address.js'
 import type { ArchiveStore } from './contract.js'
 import { createFolderStore } from './folder.js'
+import { createS3Store } from './s3.js'
 
 /** Opens no connection and makes no folder yet. */
 export function openStore(address: StoreAddress): ArchiveStore {
-  if (address.kind === 'folder') return createFolderStore(address)
-  throw new AddressError('archives in S3 are not there yet')
+  return address.kind === 'folder' ? createFolderStore(address) : createS3Store(address)
 }
 
 /** The segments of an archive: organizations' names are under a folder of their own, and take no other part's. */
