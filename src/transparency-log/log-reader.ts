@@ -22,8 +22,9 @@ import type { BundleAddress, TileAddress } from './tile.js'
 export interface EventProof {
   readonly generation: number
   readonly index: number
-  /** Of the checkpoint, whose tree the proof leads to. */
+  /** Size and root of the checkpoint, whose tree the proof leads to. */
   readonly size: number
+  readonly root: Hash
   readonly leafHash: Hash
   readonly sealedAt: Date
   readonly hashes: readonly Hash[]
@@ -157,7 +158,7 @@ export function createLogReader(
       const { generation, index, leafHash, sealedAt } = located
       const head = await headWith(organizationId, located)
       if (head === undefined) return undefined
-      const { size, checkpoint } = head
+      const { size, root, checkpoint } = head
       const [hashes, record] = await undamaged(head, () =>
         Promise.all([provedIn(head, located, head), recordOf(organizationId, located)]),
       )
@@ -165,6 +166,7 @@ export function createLogReader(
         generation,
         index,
         size,
+        root,
         leafHash,
         sealedAt,
         hashes,

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { problemResponses, type ApiPaths } from '../http/openapi.js'
 import { organizationIdSchema } from '../organizations/settings.js'
+import { anchorStates } from './receipts.js'
 import { consistencyQuerySchema, feedQuerySchema, leavesBodySchema, proofQuerySchema } from './read-schema.js'
 
 const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
@@ -25,6 +26,29 @@ const verifiableEventSchema = z
   .nullable()
   .meta({ id: 'VerifiableEvent', description: 'The event with salts and commitments: docs/formats.md.' })
 
+const anchorStateSchema = z.enum(anchorStates).meta({
+  description: '`not_anchored`: no entry of the anchor log has it yet; entries are a minute apart.',
+})
+
+const anchorProofSchema = z.object({
+  logId: z.string(),
+  size: z.int(),
+  root: z.string(),
+  salt: z.string(),
+  logsProof: z.array(z.string()),
+  entry: z.string(),
+  index: z.int(),
+  proof: z.array(z.string()),
+  checkpoint: z.string(),
+})
+
+const logAnchorSchema = z
+  .object({ anchorState: anchorStateSchema, anchor: anchorProofSchema.nullable() })
+  .meta({
+    id: 'LogAnchor',
+    description: "The proof that the anchor log has a tree of this log, with witnesses' cosignatures.",
+  })
+
 const proofSchema = z
   .object({
     organizationId: z.string(),
@@ -37,6 +61,11 @@ const proofSchema = z
     record: z.string().nullable().meta({ description: 'Canonical JSON, the bytes that were hashed.' }),
     proof: z.array(z.string()),
     checkpoint: z.string(),
+    anchorState: anchorStateSchema,
+    anchor: anchorProofSchema
+      .extend({ recordProof: z.array(z.string()) })
+      .nullable()
+      .meta({ description: 'The same record in the anchored tree.' }),
     event: verifiableEventSchema.optional(),
   })
   .meta({ id: 'EventProof' })
@@ -96,6 +125,17 @@ function logPaths(prefix: string, path: z.ZodObject, which: string): ApiPaths {
         },
       },
     },
+    [`${prefix}/anchor`]: {
+      get: {
+        tags: ['log'],
+        summary: `The newest anchored tree ${which}`,
+        requestParams: { path },
+        responses: {
+          '200': { description: 'The anchor proof, where there is one.', content: json(logAnchorSchema) },
+          ...problemResponses('forbidden', 'not_found', 'wrong_region'),
+        },
+      },
+    },
     [`${prefix}/consistency`]: {
       get: {
         tags: ['log'],
@@ -142,7 +182,8 @@ export const logReadPaths: ApiPaths = {
     get: {
       tags: ['log'],
       summary: 'The receipt of an event',
-      description: 'A C2SP tlog-proof; with `Accept: application/json` its parts, and the record they prove.',
+      description:
+        'A C2SP tlog-proof; with `Accept: application/json` its parts, and the record they prove. Both carry the anchor proof (docs/formats.md) where there is one already.',
       requestParams: { path: z.object({ org, id: z.string() }), query: proofQuerySchema },
       responses: {
         '200': { description: 'The receipt.', content: { ...plainText, ...json(proofSchema) } },

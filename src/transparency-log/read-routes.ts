@@ -5,6 +5,7 @@
 import { Router, type Request, type Response } from 'express'
 import type { Caller } from '../access/contract.js'
 import { notFound } from '../errors.js'
+import type { EventFinder } from '../events/finding.js'
 import type { EventOrganizations } from '../events/organizations.js'
 import { eventDocumentId, type EventCollection } from '../events/store.js'
 import type { Reader } from '../events/personal-reads.js'
@@ -13,11 +14,14 @@ import { authorize } from '../http/authentication.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { requestIdOf } from '../http/request-context.js'
 import { parseInput } from '../http/validate.js'
+import { anchorProofToJson } from './anchor/anchor-proof.js'
+import { anchoredRecordToJson, anchorExtra } from './anchor/anchored-record.js'
 import { base64, decimal } from './encoding.js'
 import { LogError } from './errors.js'
 import type { Feed } from './feed.js'
-import { notSealed, type EventProof, type LogName, type LogReader } from './log-reader.js'
+import { notSealed, type LogName, type LogReader } from './log-reader.js'
 import { leavesBodySchema, parseConsistency, parseFeedQuery, parseProofQuery } from './read-schema.js'
+import type { Receipt, Receipts } from './receipts.js'
 import { parseEntryBundlePath, parseTilePath, tileWidth } from './tile.js'
 import { formatTlogProof } from './tlog-proof.js'
 import type { Whereabouts } from './whereabouts.js'
@@ -25,7 +29,9 @@ import type { Whereabouts } from './whereabouts.js'
 export interface LogReadRoutesDependencies {
   readonly organizations: Pick<EventOrganizations, 'require'>
   readonly events: EventCollection
+  readonly finder: EventFinder
   readonly log: LogReader
+  readonly receipts: Receipts
   readonly whereabouts: Whereabouts
   readonly feed: Feed
   readonly verifiable: VerifiablePresenter
@@ -37,7 +43,7 @@ const text = 'text/plain; charset=utf-8'
 const maxLeavesBytes = 64 * 1024
 
 export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
-  const { organizations, events, log, whereabouts, feed, verifiable } = dependencies
+  const { organizations, events, finder, log, receipts, whereabouts, feed, verifiable } = dependencies
   const router = Router({ caseSensitive: true })
   const draining = new AbortController()
   dependencies.onDraining(() => draining.abort())
@@ -85,6 +91,12 @@ export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
       const proof = await log.consistency(name, from, to)
       response.json({ from, to, proof: proof.map(base64) })
     })
+
+    router.get(`${prefix}/anchor`, async (request, response) => {
+      const { anchorState, anchor } = await receipts.logAnchor(await logOf(request, response))
+      response.setHeader('cache-control', 'no-store')
+      response.json({ anchorState, anchor: anchor === undefined ? null : anchorProofToJson(anchor) })
+    })
   }
 
   async function tileAt(name: LogName, path: string) {
@@ -102,26 +114,24 @@ export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
     const { verifiable: withFields, personal } = parseProofQuery(request.query)
     const { organizationId, organization, reads } = await opened(request, response, personal)
     const eventId = request.params.id
-    const proof = await log.prove(organizationId, eventId)
-    if (proof === undefined) {
+    const receipt = await receipts.receipt(organizationId, eventId)
+    if (receipt === undefined) {
       const _id = eventDocumentId(organizationId, eventId)
       throw (await events.findOne({ _id }, { projection: { _id: 1 } })) === null ? notFound() : notSealed()
     }
     response.setHeader('cache-control', 'no-store')
     response.vary('Accept')
     if (request.accepts(['text/plain', 'application/json']) !== 'application/json') {
-      sendText(response, formatTlogProof(proof))
+      sendText(response, receiptText(receipt))
       return
     }
-    const answer = { organizationId, id: eventId, ...proofJson(proof) }
+    const answer = { organizationId, id: eventId, ...receiptJson(receipt) }
     if (!withFields) {
       response.json(answer)
       return
     }
-    const stored = await events
-      .find({ _id: eventDocumentId(organizationId, eventId) }, { projection: { mac: 0, fingerprint: 0 } })
-      .toArray()
-    const forms = await verifiable.present(organization, stored, reads, { by: 'proof', event: eventId })
+    const stored = await finder.find(organizationId, [eventId])
+    const forms = await verifiable.present(organization, [...stored.values()], reads, { by: 'proof', event: eventId })
     response.json({ ...answer, event: forms.get(eventId) ?? null })
   })
 
@@ -196,7 +206,11 @@ function sendText(response: Response, body: string): void {
   response.end(body)
 }
 
-const proofJson = (proof: EventProof) => ({
+/** What is not anchored yet has no extra line. */
+const receiptText = ({ proof, anchored }: Receipt): string =>
+  formatTlogProof(anchored === undefined ? proof : { ...proof, extra: anchorExtra(anchored) })
+
+const receiptJson = ({ proof, anchorState, anchored }: Receipt) => ({
   generation: proof.generation,
   index: proof.index,
   size: proof.size,
@@ -205,6 +219,8 @@ const proofJson = (proof: EventProof) => ({
   record: proof.record ?? null,
   proof: proof.hashes.map(base64),
   checkpoint: proof.checkpoint,
+  anchorState,
+  anchor: anchored === undefined ? null : anchoredRecordToJson(anchored),
 })
 
 const readerOf = (caller: Caller, wanted: boolean, response: Response): Reader => ({

@@ -41,6 +41,10 @@ export const findingCodes = [
   'stray_line',
   // A receipt.
   'proof_invalid',
+  // The anchor log.
+  'anchor_invalid',
+  'anchor_foreign',
+  'anchor_differs',
 ] as const
 export type FindingCode = (typeof findingCodes)[number]
 
@@ -77,6 +81,20 @@ export interface LogReport {
   /** The first of them, in the order of the log; `findingCount` says how many there were. */
   readonly findings: readonly Finding[]
   readonly findingCount: number
+}
+
+/** What the anchor log says of the history that was verified. */
+export interface AnchorReport {
+  /** `unverified`: there is a proof, and no key of the anchor log to check it with. `invalid`: a finding says why. */
+  readonly state: 'anchored' | 'not_anchored' | 'unverified' | 'invalid'
+  /** The log's id in the anchor log, standard base64: the same in every proof of one log. */
+  readonly logId?: string
+  /** Leaves of the tree that is anchored. */
+  readonly size?: number
+  /** When its entry was made. */
+  readonly at?: string
+  /** Names of the given witnesses that have cosigned the anchor log with this entry in it. */
+  readonly cosignedBy: readonly string[]
 }
 
 /** Says whether something sealed accounts for a value that is gone. Erasure and retention bring their manifests. */

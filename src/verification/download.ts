@@ -11,7 +11,7 @@ import {
   tileWidth,
   type TileAddress,
 } from '../transparency-log/tile.js'
-import { checkpointFile, eventsPath, keysFile } from './folder-source.js'
+import { anchorFile, anchorKeysFile, checkpointFile, eventsPath, keysFile } from './folder-source.js'
 import type { LogServer } from './server-source.js'
 
 export interface DownloadOptions {
@@ -21,6 +21,9 @@ export interface DownloadOptions {
   /** The signed note, written last: a folder with a checkpoint is whole. */
   readonly checkpoint: string
   readonly keys: readonly string[]
+  /** The anchor proof as JSON, and the anchor log's keys, where there are some. */
+  readonly anchor: unknown
+  readonly anchorKeys: readonly string[]
   readonly values: boolean
   readonly onProgress?: (leaves: number, size: number) => void
 }
@@ -33,6 +36,10 @@ export async function downloadLog(server: LogServer, options: DownloadOptions): 
   const source = server.source(generation, values)
   await mkdir(folder, { recursive: true })
   await writeWhole(folder, keysFile, options.keys.map((key) => `${key}\n`).join(''))
+  if (options.anchor !== undefined) {
+    await writeWhole(folder, anchorFile, `${JSON.stringify(options.anchor)}\n`)
+    await writeWhole(folder, anchorKeysFile, options.anchorKeys.map((key) => `${key}\n`).join(''))
+  }
   let leaves = 0
   const fetchTile = async (tile: TileAddress): Promise<void> => {
     const full = tile.width === tileWidth

@@ -9,3 +9,8 @@ export class TrustError extends Error {
 export class TamperingError extends Error {
   override readonly name = 'TamperingError'
 }
+
+/** It holds, and is not as widely seen as was asked for: not anchored yet, or not cosigned by enough witnesses. */
+export class UnwitnessedError extends Error {
+  override readonly name = 'UnwitnessedError'
+}

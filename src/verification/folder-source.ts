@@ -4,6 +4,8 @@
  *
  *     checkpoint          the signed note
  *     keys                verifier keys, one a line; from the server, so they are as good as the moment of the download
+ *     anchor              the proof that the anchor log has a tree of this log, as the server answered it; may be absent
+ *     anchor-keys         verifier keys of the anchor log, as keys
  *     tile/…              hashes, and tile/entries/… records
  *     events/…            the verifiable events of an entry bundle of the same name, NDJSON: {id, log, event}
  */
@@ -20,6 +22,8 @@ import type { EventLine, LogSource } from './log-walk.js'
 
 export const checkpointFile = 'checkpoint'
 export const keysFile = 'keys'
+export const anchorFile = 'anchor'
+export const anchorKeysFile = 'anchor-keys'
 
 /** The path of the events of a bundle: that of the bundle, in a folder of its own. */
 export const eventsPath = (bundle: BundleAddress): string =>
@@ -29,6 +33,9 @@ export interface LogFolder {
   readonly checkpoint: string
   /** Empty where the folder has none. */
   readonly keys: readonly string[]
+  /** Of the anchor log: its proof as text, and keys. Absent and empty where the folder has none. */
+  readonly anchor: string | undefined
+  readonly anchorKeys: readonly string[]
   readonly source: LogSource
 }
 
@@ -36,11 +43,12 @@ export interface LogFolder {
 export async function openLogFolder(folder: string, values: boolean): Promise<LogFolder | undefined> {
   const checkpoint = await textIn(folder, checkpointFile)
   if (checkpoint === undefined) return undefined
-  const keys = (await textIn(folder, keysFile))?.split('\n').filter((line) => line !== '') ?? []
   const withEvents = values && (await isFolder(join(folder, 'events')))
   return {
     checkpoint,
-    keys,
+    keys: await linesIn(folder, keysFile),
+    anchor: await textIn(folder, anchorFile),
+    anchorKeys: await linesIn(folder, anchorKeysFile),
     source: {
       tile: (tile) => tileIn(folder, tile),
       bundle: (bundle) => bytesIn(folder, entryBundlePath(bundle)),
@@ -90,6 +98,9 @@ const textIn = async (folder: string, path: string): Promise<string | undefined>
   const bytes = await bytesIn(folder, path)
   return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8')
 }
+
+const linesIn = async (folder: string, path: string): Promise<string[]> =>
+  (await textIn(folder, path))?.split('\n').filter((line) => line !== '') ?? []
 
 const isFolder = (path: string): Promise<boolean> =>
   stat(path).then(

@@ -14,7 +14,7 @@ import { decodeEntryBundle } from '../transparency-log/entry-bundle.js'
 import { LogError } from '../transparency-log/errors.js'
 import { Frontier } from '../transparency-log/frontier.js'
 import { equalHashes, hashAt, type Hash, type Hasher } from '../transparency-log/hash.js'
-import { TileHashReader } from '../transparency-log/tile-reader.js'
+import { TileHashReader, type TileSource } from '../transparency-log/tile-reader.js'
 import {
   entryBundlePath,
   tileAt,
@@ -41,6 +41,11 @@ export interface LogSource {
    */
   events?(bundle: BundleAddress): Promise<readonly EventLine[] | undefined>
 }
+
+/** The tiles of a source, for proofs. One that is not there has no bytes, and `tile_mismatch` says so. */
+export const tilesOf = (source: Pick<LogSource, 'tile'>): TileSource => ({
+  readTiles: (tiles) => Promise.all(tiles.map(async (tile) => (await source.tile(tile)) ?? new Uint8Array())),
+})
 
 export interface EventLine {
   readonly id: unknown
@@ -152,15 +157,7 @@ class LogWalk {
 
   /** Begins at the earlier tree where its tiles are still there and hash to its root; else at the first leaf. */
   async #resume({ size, root }: Checkpoint): Promise<void> {
-    const reader = new TileHashReader(
-      size,
-      root,
-      {
-        readTiles: (tiles) =>
-          Promise.all(tiles.map(async (tile) => (await this.source.tile(tile)) ?? new Uint8Array())),
-      },
-      this.options.hasher,
-    )
+    const reader = new TileHashReader(size, root, tilesOf(this.source), this.options.hasher)
     try {
       const nodes = size === 0 ? [] : completeSubtrees({ from: 0, to: size })
       this.#frontier = this.#freshFrontier(await reader.readHashes(nodes), size)

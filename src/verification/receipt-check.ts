@@ -1,14 +1,21 @@
 /**
- * A receipt, offline: values → commitments → record → leaf → root → signature. It comes as a C2SP tlog-proof with the
- * record beside it, or as the JSON that `GET …/events/:id/proof` answers, in which all of it is together.
+ * A receipt, offline: values → commitments → record → leaf → root → signature, and from the leaf to the anchor log too,
+ * where it has that. It comes as a C2SP tlog-proof with the record beside it, or as the JSON that
+ * `GET …/events/:id/proof` answers, in which all of it is together.
  */
+import {
+  anchoredRecordFromJson,
+  anchorOfExtra,
+  type AnchoredRecord,
+} from '../transparency-log/anchor/anchored-record.js'
 import { openCheckpoint, type TrustedLog } from '../transparency-log/checkpoint.js'
 import { base64, base64Bytes, utf8 } from '../transparency-log/encoding.js'
 import { LogError } from '../transparency-log/errors.js'
 import type { Hash, Hasher } from '../transparency-log/hash.js'
 import { checkRecord } from '../transparency-log/proof.js'
 import { parseTlogProof } from '../transparency-log/tlog-proof.js'
-import type { FieldReport, Finding, FindingCode, LeafName } from './contract.js'
+import { checkAnchoredRecord, notAnchored, type AnchorTrust } from './anchor-check.js'
+import type { AnchorReport, FieldReport, Finding, FindingCode, LeafName } from './contract.js'
 import type { CheckEvent } from './event-check.js'
 
 export interface Receipt {
@@ -18,6 +25,8 @@ export interface Receipt {
   readonly checkpoint: string
   /** Canonical JSON. */
   readonly record: string
+  /** Of the anchor log, where it has this record already. */
+  readonly anchored?: AnchoredRecord | undefined
   /** The event's verifiable form, where the receipt has it. */
   readonly event?: unknown
   /** What the receipt says beside that, to be held against what it proves. */
@@ -32,18 +41,25 @@ export interface ReceiptReport {
   readonly eventId: string | undefined
   readonly record: string
   readonly fields: readonly FieldReport[]
+  readonly anchor: AnchorReport
   readonly findings: readonly Finding[]
 }
 
-/** @throws LogError `malformed_proof` | `malformed_note` */
+/** @throws LogError `malformed_proof` | `malformed_note` | `wrong_size` */
 export function receiptOfText(receipt: string, record: string): Receipt {
-  const { index, hashes, checkpoint } = parseTlogProof(receipt)
-  return { index, hashes, checkpoint, record }
+  const { index, hashes, checkpoint, extra } = parseTlogProof(receipt)
+  return {
+    index,
+    hashes,
+    checkpoint,
+    record,
+    anchored: extra === undefined ? undefined : anchorOfExtra(extra),
+  }
 }
 
-/** @throws LogError `malformed_proof` where it is not the JSON of a receipt */
+/** @throws LogError `malformed_proof` where it is not the JSON of a receipt; `wrong_size` */
 export function receiptOfJson(json: unknown): Receipt {
-  const { index, proof, checkpoint, record, event, id, size, leafHash } = members(json)
+  const { index, proof, checkpoint, record, anchor, event, id, size, leafHash } = members(json)
   const hashes = Array.isArray(proof)
     ? proof.map((text: unknown) => (typeof text === 'string' ? base64Bytes(text) : undefined))
     : [undefined]
@@ -53,36 +69,46 @@ export function receiptOfJson(json: unknown): Receipt {
   if (typeof record !== 'string') {
     throw new LogError('malformed_proof', 'the receipt has no record, and proves nothing without one')
   }
-  const base = { index, hashes: whole, checkpoint, record, said: { id, size, leafHash } }
+  const anchored = anchor === undefined || anchor === null ? undefined : anchoredRecordFromJson(anchor)
+  const base = { index, hashes: whole, checkpoint, record, anchored, said: { id, size, leafHash } }
   return event === undefined || event === null ? base : { ...base, event }
 }
 
 const members = (json: unknown): Record<string, unknown> =>
   typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {}
 
-/** Checks a receipt against the log it is said to be of. Never throws for what it holds. */
+/**
+ * Checks a receipt against the log it is said to be of. Never throws for what it holds.
+ * @param anchor absent = an anchor proof is not checked, and said to be unverified
+ */
 export function checkReceipt(
   receipt: Receipt,
   log: TrustedLog,
   hasher: Hasher,
   checkEvent: CheckEvent,
+  anchor?: AnchorTrust,
 ): ReceiptReport {
   const { index, hashes, record, said, event } = receipt
   const findings: Finding[] = []
   const eventId = /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
-  const report = { index, eventId, record, findings }
   const generation = Number(log.origin.slice(log.origin.lastIndexOf('/') + 1))
   const leaf: LeafName = { generation, index, eventId }
   const say = (code: FindingCode, at: string, detail: string, slots?: readonly string[]) =>
     findings.push({ code, at, detail, leaf, ...(slots === undefined ? {} : { slots }) })
 
+  const leafHash = hasher.leaf(utf8(record))
+  const seen =
+    receipt.anchored === undefined
+      ? { report: notAnchored, findings: [] }
+      : checkAnchoredRecord(receipt.anchored, { index, leaf: leafHash }, anchor, hasher)
+  const report = { index, eventId, record, anchor: seen.report, findings }
   const opened = attempt(() => openCheckpoint(receipt.checkpoint, log))
   if (opened instanceof LogError) {
     say(codeOfCheckpoint(opened), 'checkpoint', opened.detail)
+    findings.push(...seen.findings)
     return { ...report, origin: undefined, size: undefined, fields: [] }
   }
   const { size, root, origin } = opened
-  const leafHash = hasher.leaf(utf8(record))
   const proved = attempt(() => checkRecord(hashes, { size, root, index, leaf: leafHash }, hasher))
   if (proved instanceof LogError) say('proof_invalid', 'proof', proved.detail)
   if (said?.size !== undefined && said.size !== size)
@@ -91,6 +117,7 @@ export function checkReceipt(
     say('record_differs', 'record', 'the record does not make the leaf hash beside it')
   if (said?.id !== undefined && said.id !== eventId)
     say('event_misplaced', 'record', 'the record is of another event')
+  findings.push(...seen.findings)
   if (event === undefined) return { ...report, origin, size, fields: [] }
 
   const { fields, problem } = checkEvent(event, record)

@@ -2,7 +2,17 @@
 import type { Checkpoint, TrustedLog } from '../transparency-log/checkpoint.js'
 import { equalHashes } from '../transparency-log/hash.js'
 import { nodeNoteCrypto } from '../transparency-log/node-crypto.js'
-import type { Finding, LogReport } from './contract.js'
+import { notAnchored } from './anchor-check.js'
+import {
+  anchorOfFolder,
+  anchorOfServer,
+  anchorTrust,
+  checkAnchored,
+  noAnchorKeys,
+  type Anchored,
+  type AnchorOptions,
+} from './anchor-source.js'
+import type { AnchorReport, Finding, LogReport } from './contract.js'
 import { downloadLog } from './download.js'
 import { TamperingError, TrustError } from './errors.js'
 import { openLogFolder } from './folder-source.js'
@@ -16,6 +26,7 @@ import { nameOfOrigin, openOrFind, originOfNote, trustedLog } from './trust.js'
 export interface VerifyOptions {
   /** Verifier keys that were had from elsewhere; none = those that come with the log are taken. */
   readonly logKeys: readonly string[]
+  readonly anchor?: AnchorOptions
   /** The signed note of an earlier checkpoint that is trusted. */
   readonly earlier?: string | undefined
   /** Values too, and not records alone. */
@@ -25,6 +36,7 @@ export interface VerifyOptions {
 
 export interface LogVerification {
   readonly report: LogReport
+  readonly anchor: AnchorReport
   /** The signed note that was verified; to be kept, for the next time. */
   readonly checkpoint: string
   /** The keys were not given, and taken from where the log is. */
@@ -46,14 +58,17 @@ export async function verifyServer(options: ServerVerifyOptions): Promise<LogVer
   const generation = options.generation ?? generationOf(given)
   const keys = given === undefined ? await server.keys(generation) : options.logKeys
   const log = given ?? trustedLog(keys, nodeNoteCrypto)
+  // Before the checkpoint: what is anchored is not larger than it then.
+  const anchored = await anchorOfServer(server, generation, options.anchor)
   const note = await server.checkpoint(generation)
   const named = nameOfOrigin(log.origin)
   const source = server.source(named?.generation ?? generation ?? 1, options.values)
-  const verified = await verifyLog(source, note, log, options)
+  const verified = await verifyLog(source, note, log, options, anchored)
   const foreign = named?.organization === options.organization ? [] : [foreignKeys(log.origin)]
   const strays = verified.trusted && options.values ? await findStrays(server) : []
   return {
     report: withFindings(verified.report, [...foreign, ...strays]),
+    anchor: verified.anchor,
     checkpoint: note,
     trustedOnFirstUse: given === undefined,
     keys,
@@ -69,16 +84,20 @@ export async function download(
   const wanted = options.generation ?? generationOf(given)
   const keys = given === undefined ? await server.keys(wanted) : options.logKeys
   const log = given ?? trustedLog(keys, nodeNoteCrypto)
+  const anchored = await server.anchor(wanted)
   const checkpoint = await server.checkpoint(wanted)
   const opened = openOrFind(checkpoint, log, 'checkpoint')
   if ('code' in opened) throw new TamperingError(`The checkpoint does not open: ${opened.detail}.`)
   const { size, origin } = opened
+  const { anchor } = anchored
   await downloadLog(server, {
     folder: options.download,
     generation: nameOfOrigin(origin)?.generation ?? 1,
     size,
     checkpoint,
     keys,
+    anchor,
+    anchorKeys: anchor === undefined ? [] : await server.anchorKeys(),
     values: options.values,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   })
@@ -92,14 +111,20 @@ export async function verifyFolder(folder: string, options: VerifyOptions): Prom
   const given = options.logKeys.length > 0
   const keys = given ? options.logKeys : opened.keys
   const log = trustedLog(keys, nodeNoteCrypto)
-  const { report } = await verifyLog(opened.source, opened.checkpoint, log, options)
-  return { report, checkpoint: opened.checkpoint, trustedOnFirstUse: !given, keys }
+  const anchored = anchorOfFolder(opened, options.anchor)
+  const { report, anchor } = await verifyLog(opened.source, opened.checkpoint, log, options, anchored)
+  return { report, anchor, checkpoint: opened.checkpoint, trustedOnFirstUse: !given, keys }
 }
 
 /** Offline. @throws TrustError without a key: a receipt cannot vouch for itself */
-export function verifyReceipt(receipt: Receipt, logKeys: readonly string[]): ReceiptReport {
+export function verifyReceipt(
+  receipt: Receipt,
+  logKeys: readonly string[],
+  anchor: AnchorOptions = noAnchorKeys,
+): ReceiptReport {
   const { hasher, checkEvent } = nodeRules
-  return checkReceipt(receipt, trustedLog(logKeys, nodeNoteCrypto), hasher, checkEvent)
+  const trust = anchorTrust(anchor, anchor.keys)
+  return checkReceipt(receipt, trustedLog(logKeys, nodeNoteCrypto), hasher, checkEvent, trust)
 }
 
 const generationOf = (log: TrustedLog | undefined): number | undefined =>
@@ -116,10 +141,15 @@ async function verifyLog(
   note: string,
   log: TrustedLog,
   options: VerifyOptions,
-): Promise<{ report: LogReport; trusted: boolean }> {
+  anchored: Anchored,
+): Promise<{ report: LogReport; anchor: AnchorReport; trusted: boolean }> {
   const opened = openOrFind(note, log, 'checkpoint')
   if ('code' in opened)
-    return { report: withFindings(emptyReport(originOfNote(note) ?? ''), [opened]), trusted: false }
+    return {
+      report: withFindings(emptyReport(originOfNote(note) ?? ''), [opened]),
+      anchor: notAnchored,
+      trusted: false,
+    }
   const earlier = earlierOf(options.earlier, log)
   const relation = earlier === undefined ? undefined : relationOf(earlier, opened)
   const report = await walkLog(source, opened, {
@@ -128,7 +158,12 @@ async function verifyLog(
     earlier: relation === undefined ? earlier : undefined,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   })
-  return { report: withFindings(report, relation === undefined ? [] : [relation]), trusted: true }
+  const seen = await checkAnchored(anchored, opened, source)
+  return {
+    report: withFindings(report, [...(relation === undefined ? [] : [relation]), ...seen.findings]),
+    anchor: seen.report,
+    trusted: true,
+  }
 }
 
 /** @throws TrustError where what is trusted is no checkpoint of this log */

@@ -18,6 +18,14 @@ export interface LogServer {
   checkpoint(generation?: number): Promise<string>
   /** Verifier keys, newest first. @throws AnnalsClientError */
   keys(generation?: number): Promise<string[]>
+  /**
+   * The proof that the anchor log has a tree of this log, as JSON; undefined where it has none yet, or where the server
+   * says that its anchor log is damaged.
+   * @throws AnnalsClientError
+   */
+  anchor(generation?: number): Promise<{ readonly anchor: unknown; readonly damaged: boolean }>
+  /** Verifier keys of the anchor log; none before its first entry. @throws AnnalsClientError */
+  anchorKeys(): Promise<string[]>
   /** @param values read events too */
   source(generation: number, values: boolean): LogSource
   /** Is the event (still) in the hot store? */
@@ -78,6 +86,14 @@ export function createLogServer({ url, key, organization, masked, fetch }: Serve
     async keys(generation) {
       return (await text(`${logPath(generation)}/keys`)).split('\n').filter((line) => line !== '')
     },
+    async anchor(generation) {
+      const { anchorState, anchor } = (await ifThere(() => json(`${logPath(generation)}/anchor`))) ?? {}
+      return { anchor: anchor ?? undefined, damaged: anchorState === 'damaged' }
+    },
+    async anchorKeys() {
+      const keys = await ifThere(() => text('/v1/anchor/keys'))
+      return keys?.split('\n').filter((line) => line !== '') ?? []
+    },
     source(generation, values) {
       const base = logPath(generation)
       return {
@@ -104,13 +120,7 @@ export function createLogServer({ url, key, organization, masked, fetch }: Serve
       }
     },
     async hasEvent(id) {
-      try {
-        await json(`${prefix}/events/${id}?personal=false`)
-        return true
-      } catch (error) {
-        if (error instanceof AnnalsClientError && error.code === 'not_found') return false
-        throw error
-      }
+      return (await ifThere(() => json(`${prefix}/events/${id}?personal=false`))) !== undefined
     },
     async eventIds(cursor) {
       const query = new URLSearchParams({ limit: String(idsAtOnce), personal: 'false' })
@@ -146,6 +156,16 @@ async function unlessDamaged<Value>(work: () => Promise<Value>): Promise<Value |
   } catch (error) {
     const { code } = error instanceof AnnalsClientError ? error : { code: undefined }
     if (code !== undefined && hadNot.has(code)) return undefined
+    throw error
+  }
+}
+
+/** @returns undefined for what is not there, as in a server without an anchor log */
+async function ifThere<Value>(work: () => Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof AnnalsClientError && error.code === 'not_found') return undefined
     throw error
   }
 }

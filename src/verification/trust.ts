@@ -1,4 +1,5 @@
 /** Which keys speak for a log: those that were given, or, at first use, those that came with it. */
+import { cosignatureVerifier } from '../transparency-log/cosignature.js'
 import { LogError } from '../transparency-log/errors.js'
 import {
   openCheckpoint,
@@ -25,6 +26,27 @@ export function trustedLog(keys: readonly string[], crypto: NoteCrypto): Trusted
     return { origin: first.name, logKeys: parsed.map((key) => ed25519Verifier(key, crypto)) }
   } catch (error) {
     if (error instanceof LogError) throw new TrustError(`A verifier key is none: ${error.detail}.`)
+    throw error
+  }
+}
+
+/**
+ * The anchor log that verifier keys speak for, and the witnesses whose cosignatures count.
+ * @throws TrustError
+ */
+export function trustedAnchor(
+  keys: readonly string[],
+  witnessKeys: readonly string[],
+  crypto: NoteCrypto,
+): TrustedLog {
+  const log = trustedLog(keys, crypto)
+  try {
+    const witnesses = witnessKeys.map((key) =>
+      cosignatureVerifier(parseVerifierKey(key, crypto.sha256), crypto),
+    )
+    return { ...log, witnessKeys: witnesses }
+  } catch (error) {
+    if (error instanceof LogError) throw new TrustError(`A witness's key is none: ${error.detail}.`)
     throw error
   }
 }

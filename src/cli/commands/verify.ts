@@ -4,7 +4,9 @@ import { InvalidArgumentError } from 'commander'
 import { AnnalsError } from '../../errors.js'
 import { organizationIdPattern } from '../../organizations/contract.js'
 import { LogError } from '../../transparency-log/errors.js'
-import { TamperingError, TrustError } from '../../verification/errors.js'
+import type { AnchorOptions } from '../../verification/anchor-source.js'
+import type { AnchorReport } from '../../verification/contract.js'
+import { TamperingError, TrustError, UnwitnessedError } from '../../verification/errors.js'
 import { receiptOfJson, receiptOfText, type Receipt } from '../../verification/receipt-check.js'
 import {
   download,
@@ -19,13 +21,17 @@ import { withExample, type CliContext, type RegisterCommand } from '../context.j
 import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
 import { createLeafProgress } from '../verify/progress.js'
-import { logText, receiptText, summaryOf } from '../verify/report.js'
+import { anchorText, logText, receiptText, summaryOf } from '../verify/report.js'
 
 interface Options {
   readonly key?: string
   readonly organization?: string
   readonly generation?: number
   readonly logKey: readonly string[]
+  readonly anchorKey: readonly string[]
+  readonly witnessKey: readonly string[]
+  readonly logId?: string
+  readonly witnesses?: number
   readonly from?: string
   readonly save?: string
   readonly download?: string
@@ -50,6 +56,15 @@ export const registerVerify: RegisterCommand = (program, context) => {
       collect,
       [],
     )
+    .option('--anchor-key <key>', 'a verifier key of the anchor log; repeatable', collect, [])
+    .option(
+      '--witness-key <key>',
+      "a witness's key: whether it has cosigned is said; repeatable",
+      collect,
+      [],
+    )
+    .option('--witnesses <n>', 'fail unless it is anchored, and so many of these have cosigned it', countOf)
+    .option('--log-id <id>', 'the id that the log has in the anchor log, as an earlier verification said')
     .option('--generation <n>', 'the generation of the log (default: the newest)', generationOf)
     .option(
       '--from <file>',
@@ -75,7 +90,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     command,
     'annals verify http://127.0.0.1:4100 --organization org_acme --log-key "$(cat log.key)" --save last.checkpoint',
     'annals verify http://127.0.0.1:4100 --organization org_acme --download copy && annals verify copy',
-    'annals verify evt_01jd….receipt.json --log-key "$(cat log.key)"',
+    'annals verify evt_01jd….receipt.json --log-key "$(cat log.key)" --anchor-key "$(cat anchor.key)"',
   )
 }
 
@@ -114,10 +129,11 @@ async function fromServer(
 
 async function fromReceipt(path: string, options: Options, output: Output): Promise<void> {
   const receipt = await readReceipt(path, options.record)
-  const report = verifyReceipt(receipt, options.logKey)
-  const { findings } = report
+  const report = verifyReceipt(receipt, options.logKey, anchorOptions(options))
+  const { findings, anchor } = report
   output.result({ verdict: verdictOf(findings.length), ...report }, () => receiptText(report))
   if (findings.length > 0) throw new TamperingError(summaryOf(findings, findings.length))
+  requireWitnesses(anchor, options)
 }
 
 async function readReceipt(path: string, recordPath: string | undefined): Promise<Receipt> {
@@ -149,6 +165,7 @@ async function commonOptions(
   const earlier = options.from === undefined ? undefined : await readNote(options.from)
   return {
     logKeys: options.logKey,
+    anchor: anchorOptions(options),
     values: options.values,
     earlier,
     onProgress: (leaves, size) => progress.update(leaves, size),
@@ -157,13 +174,35 @@ async function commonOptions(
 }
 
 async function finish(verification: LogVerification, options: Options, output: Output): Promise<void> {
-  const { report, checkpoint, keys, trustedOnFirstUse } = verification
+  const { report, anchor, checkpoint, keys, trustedOnFirstUse } = verification
   if (trustedOnFirstUse) output.note(firstUse('where the log is'))
+  if (anchor.state === 'anchored' && options.anchorKey.length === 0) output.note(firstUseOfAnchor)
   const verdict = verdictOf(report.findingCount)
-  output.result({ verdict, trustedOnFirstUse, keys, ...report }, () => logText(report))
+  output.result({ verdict, trustedOnFirstUse, keys, ...report, anchor }, () =>
+    [logText(report), anchorText(anchor)].join('\n'),
+  )
   if (report.findingCount > 0) throw new TamperingError(summaryOf(report.findings, report.findingCount))
+  requireWitnesses(anchor, options)
   if (options.save !== undefined) await writeFile(options.save, checkpoint)
 }
+
+const anchorOptions = ({ anchorKey, witnessKey, logId }: Options): AnchorOptions => ({
+  keys: anchorKey,
+  witnessKeys: witnessKey,
+  logId,
+})
+
+/** @throws UnwitnessedError */
+function requireWitnesses({ state, cosignedBy }: AnchorReport, { witnesses }: Options): void {
+  if (witnesses === undefined || (state === 'anchored' && cosignedBy.length >= witnesses)) return
+  const seen = state === 'anchored' ? `${String(cosignedBy.length)} have cosigned it` : 'it is not anchored'
+  throw new UnwitnessedError(
+    `It holds, and ${String(witnesses)} witnesses were asked for: ${seen}. Try again in a minute.`,
+  )
+}
+
+const firstUseOfAnchor =
+  'verify: no --anchor-key was given; the keys of the anchor log come from where the log is. Pin them the next time.'
 
 const verdictOf = (findings: number) => (findings === 0 ? 'intact' : 'tampering')
 
@@ -189,6 +228,11 @@ const collect = (value: string, before: readonly string[]): string[] => [...befo
 function organizationOf(text: string): string {
   if (!organizationIdPattern.test(text)) throw new InvalidArgumentError('1 to 64 of A-Z, a-z, 0-9, _ and -.')
   return text
+}
+
+function countOf(text: string): number {
+  if (!/^\d{1,3}$/.test(text)) throw new InvalidArgumentError('It must be a whole number, 0 to 999.')
+  return Number(text)
 }
 
 function generationOf(text: string): number {

@@ -1,5 +1,11 @@
 /** A verification in words. */
-import { fieldStates, type FieldReport, type Finding, type LogReport } from '../../verification/contract.js'
+import {
+  fieldStates,
+  type AnchorReport,
+  type FieldReport,
+  type Finding,
+  type LogReport,
+} from '../../verification/contract.js'
 import type { ReceiptReport } from '../../verification/receipt-check.js'
 import { table } from '../output.js'
 
@@ -24,13 +30,26 @@ export function logText(report: LogReport): string {
 }
 
 export function receiptText(report: ReceiptReport): string {
-  const { origin, size, index, eventId, fields, findings } = report
+  const { origin, size, index, eventId, fields, anchor, findings } = report
   const lines = [
     `${findings.length === 0 ? 'intact' : 'TAMPERING'}  ${eventId ?? 'a record'} is leaf ${String(index)} of ${origin ?? 'a log that is not known'}${size === undefined ? '' : `, ${number(size)} leaves`}`,
   ]
   if (fields.length > 0) lines.push(fieldsText(fields))
+  lines.push(anchorText(anchor))
   if (findings.length > 0) lines.push(summaryOf(findings, findings.length), findingsText(findings))
   return lines.join('\n')
+}
+
+/** What is not anchored is said as plainly as what is. */
+export function anchorText({ state, size, at, logId, cosignedBy }: AnchorReport): string {
+  const witnesses = cosignedBy.length === 0 ? 'by no given witness' : `by ${cosignedBy.join(', ')}`
+  const texts = {
+    anchored: `the tree of ${number(size ?? 0)} leaves, at ${at ?? ''}; cosigned ${witnesses}; log id ${logId ?? ''}`,
+    not_anchored: 'not anchored (yet): entries of the anchor log are a minute apart',
+    unverified: 'there is a proof; give --anchor-key to verify it',
+    invalid: 'DOES NOT HOLD',
+  }
+  return `  anchor   ${texts[state]}`
 }
 
 const fieldsText = (fields: readonly FieldReport[]) =>
