@@ -3,6 +3,9 @@ import type { RequestListener } from 'node:http'
 import type { Router } from 'express'
 import { accessKeyPaths, accessKeyRoutes } from './access/routes.js'
 import { actionSchemaPaths, actionSchemaRoutes } from './action-schemas/routes.js'
+import { archivePaths } from './archive/openapi.js'
+import { createRestoreService } from './archive/restores/service.js'
+import { archiveRoutes } from './archive/routes.js'
 import { openCore, type Core } from './composition.js'
 import type { Config } from './config.js'
 import { idForKey } from './events/intake.js'
@@ -82,6 +85,7 @@ export async function openApi(
         ...core.logReading,
         organizations: core.eventOrganizations,
         events: core.events,
+        finder: core.finder,
         onDraining: (callback) => health.onDraining(callback),
       }),
       organizations: organizationRoutes(core),
@@ -90,6 +94,7 @@ export async function openApi(
       scans: createScans(core, temporal, logger),
       retention: retentionRoutes(core),
       holds: holdRoutes({ ...core, holds: core.retention.holds }),
+      archive: createArchive(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
@@ -108,6 +113,7 @@ export async function openApi(
       accessKeyPaths,
       scanPaths,
       retentionPaths(false),
+      archivePaths,
       logReadPaths,
       anchorPaths,
     ],
@@ -126,17 +132,38 @@ export async function openApi(
   }
 }
 
-function createScans(core: Core, temporal: TemporalConnection, logger: Logger): Router {
-  const store = createScanStore(core.db)
+function createArchive(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+  const restores = createRestoreService({
+    db: core.db,
+    store: core.restores.store,
+    temporal,
+    logger,
+    ...keyedBy(core),
+  })
+  const { segments, cursors, organizations } = core
+  return archiveRoutes({ segments, restores, cursors, organizations })
+}
+
+/** Ids and fingerprints that an organization's own keys make. */
+function keyedBy(core: Core) {
   const keysetOf = async (organizationId: string) =>
     (await core.eventOrganizations.require(organizationId)).keyset
+  return {
+    deriveId: async (organizationId: string, prefix: string, key: string) =>
+      idForKey(await keysetOf(organizationId), prefix, key),
+    fingerprint: async (organizationId: string, value: string) =>
+      (await keysetOf(organizationId)).fingerprint(value),
+  }
+}
+
+function createScans(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+  const store = createScanStore(core.db)
   const scans = createScanService({
     store,
     recorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
     temporal,
     logger,
-    deriveId: async (organizationId, prefix, key) => idForKey(await keysetOf(organizationId), prefix, key),
-    fingerprint: async (organizationId, value) => (await keysetOf(organizationId)).fingerprint(value),
+    ...keyedBy(core),
   })
   return scanRoutes({ scans, cursors: core.cursors, organizations: core.organizations })
 }

@@ -10,6 +10,14 @@ import { createAccessKeyService, type AccessKeyService } from './access/service.
 import { accessKeyCollection } from './access/store.js'
 import { createActionSchemaService, type ActionSchemaService } from './action-schemas/service.js'
 import { actionSchemaCollection } from './action-schemas/store.js'
+import { createArchiveReader } from './archive/archive-reader.js'
+import { withArchivedRecords } from './archive/archived-records.js'
+import { memberFormat } from './archive/member-format.js'
+import { createErasedContent } from './archive/restores/erased-content.js'
+import { createRestorer, type Restorer } from './archive/restores/restorer.js'
+import { createRestoredRows, restoredCollection } from './archive/restores/rows.js'
+import { createRestoreStore, type RestoreStore } from './archive/restores/store.js'
+import { createSegmentLookup, type SegmentLookup } from './archive/segment-lookup.js'
 import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
@@ -21,6 +29,7 @@ import {
   organizationInTransaction,
   type EventOrganizations,
 } from './events/organizations.js'
+import { createEventFinder, type EventFinder } from './events/finding.js'
 import { createEventReader, type EventReader } from './events/reading.js'
 import { eventCollection, type EventCollection } from './events/store.js'
 import { createSystemEventWriter } from './events/system-events.js'
@@ -70,6 +79,10 @@ export interface Core {
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
   readonly logReading: LogReading
+  /** Events by id, hot or archived. */
+  readonly finder: EventFinder
+  readonly segments: SegmentLookup
+  readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
   /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
   readonly retention: Retention
   /** Where segments lie. */
@@ -149,7 +162,20 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
   const subjectReader = createSubjectReader(subjects, keyring.periods, systemClock)
-  const reader = createEventReader({ events, directory, subjects: subjectReader, systemEvents })
+  const archive = openSegments(config.archive)
+  const segments = createSegmentLookup(db)
+  const logStore = createLogStore(logCollections(db))
+  const archived = createArchiveReader({ store: archive, segments, log: logStore, format: memberFormat })
+  const finder = createEventFinder(events, archived)
+  const reader = createEventReader({
+    events,
+    restored: restoredCollection(db),
+    archived,
+    finder,
+    directory,
+    subjects: subjectReader,
+    systemEvents,
+  })
 
   const signingKeys = createSigningKeys({
     db,
@@ -169,7 +195,14 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     witnesses: config.witnesses,
     logger,
   })
-  const logReading = createLogReading({ db, events, sealing, subjects: subjectReader, systemEvents })
+  const logReading = createLogReading({
+    db,
+    events,
+    finder,
+    sealing: { ...sealing, store: withArchivedRecords(sealing.store, archived) },
+    subjects: subjectReader,
+    systemEvents,
+  })
 
   const retention = createRetention({
     client,
@@ -182,6 +215,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     idForKey,
   })
 
+  const restoreStore = createRestoreStore(db)
   const keyDocuments = accessKeyCollection(db)
   const lastUse: LastUse = createLastUse(keyDocuments, logger)
   const authenticator = createAuthenticator(keyDocuments, lastUse)
@@ -206,8 +240,22 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealedEvents,
     sealing,
     logReading,
+    finder,
+    segments,
+    restores: {
+      store: restoreStore,
+      restorer: createRestorer({
+        store: restoreStore,
+        rows: createRestoredRows(db),
+        archived,
+        erased: createErasedContent(subjects.subjects),
+        lifecycle: retention.lifecycle,
+        events: systemEvents,
+        client,
+      }),
+    },
     retention,
-    archive: openSegments(config.archive),
+    archive,
     ledger: openStore(config.ledger),
     async close() {
       await committer.close()

@@ -1,7 +1,7 @@
 /** What a reader asks of a list of events: the query string of a GET, or the body of a search. One schema. */
 import { z } from 'zod'
 import { defaultLimit, maxLimit, pageQuery } from '../http/list.js'
-import { invalid, parseInput } from '../http/validate.js'
+import { invalid, invalidField, parseInput } from '../http/validate.js'
 import type { FieldError } from '../errors.js'
 import { patternNamePattern } from './detectors/patterns.js'
 import { idPattern } from '../ids.js'
@@ -9,8 +9,9 @@ import { outcomes } from './contract.js'
 import { checkJson } from './json-check.js'
 import { limits } from './limits.js'
 import { typePattern } from './schema.js'
-import type { EventOrder, EventPosition } from './scan.js'
+import type { EventOrder } from './scan.js'
 import type { EventFilter } from './search.js'
+import { eventSources, type EventSource } from './sources.js'
 import { maxWords, wordsOf } from './text-search.js'
 import { parseTime } from './time.js'
 
@@ -72,12 +73,18 @@ const orderOption = z
   .optional()
   .meta({ default: 'desc', description: 'By occurredAt, then id: `desc` newest first, `asc` to replay.' })
 
+const sourceOption = z.enum(eventSources).optional().meta({
+  default: 'hot',
+  description:
+    'Where to look: the hot store, what was restored, the archive (by descending leaf), or `all`: hot, then archive.',
+})
+
 /** The query string of `GET …/events`; metadata filters are `metadata.<key>=<value>`. */
 export const listQuerySchema = z.strictObject({
   ...filterShape,
   ...pageQuery,
   order: orderOption,
-  source: z.enum(['hot', 'all']).optional().meta({ default: 'hot' }),
+  source: sourceOption,
   personal: z.enum(['true', 'false']).optional().meta({
     description: 'With the personal grant, `false` reads masked, and nothing is logged.',
   }),
@@ -104,19 +111,15 @@ export const searchBodySchema = z.strictObject({
   limit: z.int().min(1).max(maxLimit).optional().meta({ default: defaultLimit }),
   cursor: pageQuery.cursor,
   order: orderOption,
-  source: z.enum(['hot', 'all']).optional().meta({ default: 'hot' }),
+  source: sourceOption,
   personal: z.boolean().optional(),
   metadata: metadataShape,
-})
-
-export const positionSchema: z.ZodType<EventPosition> = z.strictObject({
-  occurredAtMs: z.int(),
-  id: z.string(),
 })
 
 export interface EventListInput {
   readonly filter: EventFilter
   readonly order: EventOrder
+  readonly source: EventSource
   readonly limit: number
   readonly cursor: string | undefined
   /** The reader with the grant wants personal values. */
@@ -163,7 +166,7 @@ interface ParsedInput extends ParsedFilter {
   readonly cursor?: string | undefined
   readonly limit?: number | undefined
   readonly order?: EventOrder | undefined
-  readonly source?: string | undefined
+  readonly source?: EventSource | undefined
   readonly personal: boolean
 }
 
@@ -176,7 +179,10 @@ function listInput({
   ...given
 }: ParsedInput): EventListInput {
   const filter = filterOf(given)
-  return { filter, order, limit, cursor, personal, bound: { ...boundFilter(filter), order, source } }
+  // An event that moves while the pages turn would be missed: the archive would be behind the reader by then.
+  if (order === 'asc' && (source === 'archive' || source === 'all'))
+    throw invalidField('order', 'not_allowed', 'the archive is read newest first')
+  return { filter, order, source, limit, cursor, personal, bound: { ...boundFilter(filter), order, source } }
 }
 
 /** The filters as parsed, with times still as text. */

@@ -23,6 +23,11 @@ import {
 } from './list-input.js'
 import type { ParsedFilter } from './list-input.js'
 import { relations, type Relation, type RelatedRequest } from './related.js'
+import type { EventPosition } from './scan.js'
+import type { EventSource } from './sources.js'
+
+export type CountedSource = (typeof countedSources)[number]
+const countedSources = ['hot', 'restored'] as const satisfies readonly EventSource[]
 
 const countsShape = {
   ...filterShape,
@@ -31,8 +36,18 @@ const countsShape = {
     .enum(divisions)
     .optional()
     .meta({ description: 'Divide each bucket by the 50 most frequent values.' }),
+  source: z.enum(countedSources).optional().meta({
+    default: 'hot',
+    description: 'What is counted. An archive has no index to count by: restore the range, and count that.',
+  }),
   cursor: pageQuery.cursor,
 }
+
+/** Where a cursor of counts goes on. */
+export const countsPositionSchema: z.ZodType<EventPosition> = z.strictObject({
+  occurredAtMs: z.int(),
+  id: z.string(),
+})
 
 /** The query string of `GET …/counts`; metadata filters are `metadata.<key>=<value>`. */
 export const countsQuerySchema = z.strictObject({
@@ -49,6 +64,7 @@ export const countsBodySchema = z.strictObject({
 
 export interface CountsInput {
   readonly request: Omit<CountsRequest, 'after'>
+  readonly source: CountedSource
   readonly cursor: string | undefined
   readonly personal: boolean
   /** What a cursor of these counts is bound to. */
@@ -74,12 +90,13 @@ export function parseCountsBody(body: unknown, now: Date): CountsInput {
 interface ParsedCounts extends ParsedFilter {
   readonly interval?: Interval | undefined
   readonly by?: CountsRequest['by']
+  readonly source?: CountedSource | undefined
   readonly cursor?: string | undefined
   readonly personal: boolean
 }
 
 function countsInput(
-  { interval = 'day', by, cursor, personal, ...given }: ParsedCounts,
+  { interval = 'day', by, source = 'hot', cursor, personal, ...given }: ParsedCounts,
   now: Date,
 ): CountsInput {
   const filter = filterOf(given)
@@ -98,9 +115,10 @@ function countsInput(
   const ranged = { ...filter, from, to }
   return {
     request: { filter: ranged, interval, by },
+    source,
     cursor,
     personal,
-    bound: { ...boundFilter(ranged), interval, by },
+    bound: { ...boundFilter(ranged), interval, by, source },
   }
 }
 

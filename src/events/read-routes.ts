@@ -6,11 +6,18 @@ import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { requestIdOf } from '../http/request-context.js'
 import { limits } from './limits.js'
-import { parseListQuery, parseSearchBody, positionSchema, type EventListInput } from './list-input.js'
+import { parseListQuery, parseSearchBody, type EventListInput } from './list-input.js'
 import type { EventOrganizations } from './organizations.js'
 import type { Reader } from './personal-reads.js'
-import { parseCountsBody, parseCountsQuery, parseRelatedQuery, type CountsInput } from './read-input.js'
+import {
+  countsPositionSchema,
+  parseCountsBody,
+  parseCountsQuery,
+  parseRelatedQuery,
+  type CountsInput,
+} from './read-input.js'
 import type { EventReader } from './reading.js'
+import { sourcePositionSchema } from './sources.js'
 
 export interface EventReadRoutesDependencies {
   readonly organizations: EventOrganizations
@@ -42,11 +49,11 @@ export function eventReadRoutes({ organizations, reader, cursors }: EventReadRou
   )
 
   async function list(request: Request, response: Response, input: EventListInput): Promise<void> {
-    const { filter, order, limit, cursor } = input
+    const { filter, order, source, limit, cursor } = input
     const { organizationId, organization, reads } = await opened(request, response, input.personal)
     const bound = { organizationId, list: 'events', ...input.bound }
-    const after = cursor === undefined ? undefined : cursors.open(cursor, bound, positionSchema)
-    const page = await reader.list(organization, filter, { limit, after, order }, reads)
+    const after = cursor === undefined ? undefined : cursors.open(cursor, bound, sourcePositionSchema)
+    const page = await reader.list(organization, filter, { limit, after, order, source }, reads)
     response.json({
       data: page.data,
       nextCursor: page.next === undefined ? null : cursors.seal({ ...page.next }, bound),
@@ -65,9 +72,10 @@ export function eventReadRoutes({ organizations, reader, cursors }: EventReadRou
   async function counts(request: Request, response: Response, input: CountsInput): Promise<void> {
     const { organizationId, organization, reads } = await opened(request, response, input.personal)
     const bound = { organizationId, list: 'counts', ...input.bound }
-    const after = input.cursor === undefined ? undefined : cursors.open(input.cursor, bound, positionSchema)
+    const after =
+      input.cursor === undefined ? undefined : cursors.open(input.cursor, bound, countsPositionSchema)
     const { from, to } = input.request.filter
-    const page = await reader.counts(organization, { ...input.request, after }, reads)
+    const page = await reader.counts(organization, { ...input.request, after }, reads, input.source)
     response.json({
       from: from.toISOString(),
       to: to.toISOString(),

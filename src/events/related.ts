@@ -7,11 +7,12 @@ import { AnnalsError, notFound } from '../errors.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectReader } from '../subjects/readers.js'
 import type { JsonValue } from './contract.js'
+import type { EventFinder } from './finding.js'
 import type { IntakeOrganization } from './intake.js'
 import type { Reader } from './personal-reads.js'
 import type { Presenter } from './presenting.js'
 import { positionOf, scan, searchBudget, type EventOrder } from './scan.js'
-import { eventDocumentId, type EventCollection, type StoredEvent, type StoredField } from './store.js'
+import type { EventCollection, StoredEvent, StoredField } from './store.js'
 import { clearTerm, keyedTerm } from './terms.js'
 import { viewOf, type EventView } from './view.js'
 
@@ -40,6 +41,7 @@ export interface RelatedEvents {
 
 export interface RelatedDependencies extends Presenter {
   readonly events: EventCollection
+  readonly finder: EventFinder
   readonly subjects: SubjectReader
 }
 
@@ -48,7 +50,7 @@ const maxTerms = 20
 
 /** @throws AnnalsError `not_found`; `forbidden` where the session is asked for without the grant */
 export async function relatedTo(
-  { events, subjects, present }: RelatedDependencies,
+  { events, finder, subjects, present }: RelatedDependencies,
   organization: IntakeOrganization,
   eventId: string,
   { by, withinMs, limit }: RelatedRequest,
@@ -58,8 +60,8 @@ export async function relatedTo(
   const wanted = by ?? relations.filter((relation) => relation !== 'session' || reader.personal)
   if (wanted.includes('session') && !reader.personal)
     throw new AnnalsError('forbidden', 'Events of the same session need a key with the personal grant.')
-  const event = await events.findOne({ _id: eventDocumentId(keyset.organizationId, eventId) })
-  if (event === null) throw notFound()
+  const event = (await finder.find(keyset.organizationId, [eventId])).get(eventId)
+  if (event === undefined) throw notFound()
   const session = wanted.includes('session') ? await sessionOf(event, keyset, subjects) : undefined
   const shared = sharedTerms(event, wanted, session)
   const criteria = {

@@ -162,7 +162,7 @@ function impliedConditions(filter: EventFilter): Filter<StoredEvent>[] {
 }
 
 /** `team` of `team.*`. */
-const prefixOf = (action: string | undefined): string | undefined =>
+export const prefixOf = (action: string | undefined): string | undefined =>
   action?.endsWith('.*') === true ? action.slice(0, -2) : undefined
 
 /** A range, not a regular expression: nothing of a client's is ever compiled. '/' follows '.' in ASCII. */

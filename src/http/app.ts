@@ -40,6 +40,7 @@ export interface AppDependencies {
     readonly scans?: Router
     readonly retention?: Router
     readonly holds?: Router
+    readonly archive?: Router
     /** Public: it is mounted before authentication. */
     readonly anchor?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
@@ -76,6 +77,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.scans,
     routers.retention,
     routers.holds,
+    routers.archive,
     routers.codec,
   ]) {
     if (router !== undefined) app.use(router)

@@ -4,6 +4,9 @@
  */
 import { accessKeyCollection, ensureAccessKeyIndexes } from '../access/store.js'
 import { ensureActionSchemaCollection } from '../action-schemas/store.js'
+import { ensureRestoredIndexes } from '../archive/restores/rows.js'
+import { ensureRestoreIndexes } from '../archive/restores/store.js'
+import { ensureSegmentLookupIndex } from '../archive/segment-lookup.js'
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
 import { ensureEventIndexes } from '../events/store.js'
@@ -49,6 +52,9 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureScanIndexes(core.db)
     await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
+    await ensureSegmentLookupIndex(core.db)
+    await ensureRestoreIndexes(core.db)
+    await ensureRestoredIndexes(core.db)
     await ensureAnchorCollections(anchorCollections(core.db))
     await core.signingKeys.ensure()
     await core.organizations.ensureSystemOrganization()

@@ -3,10 +3,11 @@
  * A place in it is a leaf's address, so it stays right for ever, and across generations.
  */
 import { AnnalsError } from '../errors.js'
+import type { EventFinder } from '../events/finding.js'
 import type { IntakeOrganization } from '../events/intake.js'
 import type { Reader } from '../events/personal-reads.js'
 import type { Presenter } from '../events/presenting.js'
-import { eventDocumentId, type EventCollection, type StoredEvent } from '../events/store.js'
+import type { StoredEvent } from '../events/store.js'
 import type { VerifiablePresenter } from '../events/verifiable-reading.js'
 import type { HeadWatcher, LeafAddress, WaitOptions } from './head-watcher.js'
 import type { LogLeaf, LogStore } from './store.js'
@@ -32,7 +33,8 @@ export interface FeedPage {
 export interface Feed {
   /**
    * A page. Where there is nothing yet, it waits for something.
-   * @throws AnnalsError `cursor_invalid` where the log does not reach as far as `after`; `overloaded` | `unavailable`
+   * @throws AnnalsError `cursor_invalid` where the log does not reach as far as `after`; `overloaded` |
+   *   `unavailable` | `archive_damaged`
    */
   read(
     organization: IntakeOrganization,
@@ -45,7 +47,7 @@ export interface Feed {
 export interface FeedDependencies {
   readonly store: LogStore
   readonly watcher: HeadWatcher
-  readonly events: EventCollection
+  readonly finder: EventFinder
   readonly presenter: Presenter
   readonly verifiable: VerifiablePresenter
 }
@@ -55,11 +57,8 @@ interface FeedLeaf extends LogLeaf {
   readonly record: string
 }
 
-/** What readers have no use for stays in the database. */
-const projection = { mac: 0, fingerprint: 0, 'fields.terms': 0 } as const
-
 export function createFeed(dependencies: FeedDependencies): Feed {
-  const { store, watcher, events, presenter, verifiable } = dependencies
+  const { store, watcher, finder, presenter, verifiable } = dependencies
 
   /** The leaves from `next` on, of one generation; none where nothing is there yet. */
   async function leavesFrom(organizationId: string, next: LeafAddress, limit: number): Promise<FeedLeaf[]> {
@@ -102,8 +101,11 @@ export function createFeed(dependencies: FeedDependencies): Feed {
   }
 
   async function storedEvents(organizationId: string, leaves: readonly FeedLeaf[]): Promise<StoredEvent[]> {
-    const ids = leaves.map(({ eventId }) => eventDocumentId(organizationId, eventId))
-    return events.find({ _id: { $in: ids } }, { projection, batchSize: ids.length + 1 }).toArray()
+    const found = await finder.find(
+      organizationId,
+      leaves.map(({ eventId }) => eventId),
+    )
+    return [...found.values()]
   }
 
   return {
@@ -154,7 +156,7 @@ interface Record {
   readonly targetTypes: readonly string[]
 }
 
-/** What is known of an event whose content is not in the hot store: its record, where that is there. */
+/** What is known of an event whose content is nowhere any more: its record, where that is there. */
 function remainsOf(organizationId: string, { eventId, leafHash, record }: FeedLeaf): object {
   const leaf = Buffer.from(leafHash).toString('base64')
   if (record === '') return { id: eventId, organizationId, leafHash: leaf, content: 'absent' }
