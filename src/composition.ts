@@ -45,7 +45,7 @@ import { createSubjectDirectory } from './subjects/directory.js'
 import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
 import { subjectStore } from './subjects/store.js'
-import { createCopiesFolder } from './transparency-log/checkpoint-copies/folder.js'
+import { createStoredCopies } from './transparency-log/checkpoint-copies/stored-copies.js'
 import { nodeNoteCrypto } from './transparency-log/node-crypto.js'
 import { createLogReading, type LogReading } from './transparency-log/log-reading.js'
 import { createSealedEvents } from './transparency-log/sealed-events.js'
@@ -191,7 +191,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
     signingKeys,
     logOrigin: config.logOrigin,
-    copies: createCopiesFolder(config.checkpointCopiesFolder),
+    copies: createStoredCopies(openStore(config.checkpointCopies)),
     witnesses: config.witnesses,
     logger,
   })

@@ -186,11 +186,12 @@ export interface Config {
   /** Secret path segment under which the embedded Temporal UI reaches the decode endpoint; absent = endpoint needs an operator key. */
   readonly codecPathSecret: string | undefined
   readonly logOrigin: string
-  /** The archive: under it `segments`, and `checkpoints`, the copies of the newest checkpoint of every log. */
+  /** The archive: `segments` under it, and the next two. */
   readonly archive: StoreAddress
+  /** The copies of the newest checkpoint of every log. */
+  readonly checkpointCopies: StoreAddress
   /** The erasure ledger; `ledger` in the archive where nothing else is said. */
   readonly ledger: StoreAddress
-  readonly checkpointCopiesFolder: string
   /** Who is shown the anchor log. */
   readonly witnesses: readonly WitnessConfig[]
   readonly region: { readonly name: string; readonly urls: ReadonlyMap<string, string> }
@@ -244,10 +245,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     logOrigin: env.ANNALS_LOG_ORIGIN,
     archive,
     ledger: env.ANNALS_LEDGER_URL ?? within(archive, 'ledger'),
-    checkpointCopiesFolder: join(
-      archive.kind === 'folder' ? archive.folder : join(dataDirectory, 'archive'),
-      'checkpoints',
-    ),
+    checkpointCopies: within(archive, 'checkpoints'),
     witnesses: env.ANNALS_WITNESS_URLS ?? [],
     region: { name: env.ANNALS_REGION, urls: env.ANNALS_REGION_URLS ?? new Map() },
     autoProvision: env.ANNALS_AUTO_PROVISION ?? env.ANNALS_REGION_URLS === undefined,

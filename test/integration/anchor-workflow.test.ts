@@ -7,11 +7,10 @@ import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { startAnchoring } from '../../src/transparency-log/anchor/start-anchoring.js'
 import { copyNameOf } from '../../src/transparency-log/checkpoint-copies/copies.js'
-import { createCopiesFolder } from '../../src/transparency-log/checkpoint-copies/folder.js'
 import { anchorWorkflowId, sealPartitions, sealWorkflowId } from '../../src/transparency-log/contract.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
-import { sealingOf } from '../support/anchoring.js'
+import { copiesOf, sealingOf } from '../support/anchoring.js'
 import { accept } from '../support/sealing.js'
 import { startWitness, type Witness } from '../support/witness.js'
 import { openWorld, type World } from '../support/world.js'
@@ -85,7 +84,7 @@ test('the duties of every minute go on over histories: copies, entries, cosignat
   expect(witness.seen('annals.local/anchor')?.size).toBe(1)
   const first = await temporal.client.workflow.getHandle(anchorWorkflowId('local')).describe()
   const deadline = Date.now() + 60_000
-  const copies = createCopiesFolder(world.config.checkpointCopiesFolder)
+  const copies = copiesOf(world.config)
   while ((await copies.read(copyNameOf('org_duty'))) === undefined) {
     if (Date.now() > deadline) throw new Error('the checkpoint was never copied')
     await new Promise((done) => setTimeout(done, 50))
@@ -108,7 +107,7 @@ test('a log that is behind its copy is what the operator reads of, and no longer
   }
   const head = await core.sealing.store.head('org_behind')
   const text = head?.checkpoint.replace('\n2\n', '\n9\n') ?? ''
-  await createCopiesFolder(world.config.checkpointCopiesFolder).write(copyNameOf('org_behind'), text)
+  await copiesOf(world.config).write(copyNameOf('org_behind'), text)
   // What was copied is not looked at again until it has grown.
   await accept(core, 'org_behind', 1)
   expect(await detailsWith('**1 logs are behind')).toContain('org_behind')

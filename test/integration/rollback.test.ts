@@ -7,7 +7,6 @@ import { createOutput } from '../../src/cli/output.js'
 import { createLogger } from '../../src/logging.js'
 import { collectionNames } from '../../src/mongo/collections.js'
 import { copyNameOf, parseCopy } from '../../src/transparency-log/checkpoint-copies/copies.js'
-import { createCopiesFolder } from '../../src/transparency-log/checkpoint-copies/folder.js'
 import { openCheckpoint } from '../../src/transparency-log/checkpoint.js'
 import { base64 } from '../../src/transparency-log/encoding.js'
 import { nodeHasher, nodeNoteCrypto, sha256 } from '../../src/transparency-log/node-crypto.js'
@@ -16,7 +15,7 @@ import { runSealingLoop } from '../../src/transparency-log/sealing-loop.js'
 import type { Sealing } from '../../src/transparency-log/sealing.js'
 import { logCollections } from '../../src/transparency-log/store.js'
 import { checkAnchorProof } from '../../src/transparency-log/anchor/anchor-proof.js'
-import { handClock, sealingOf } from '../support/anchoring.js'
+import { copiesOf, handClock, sealingOf } from '../support/anchoring.js'
 import { createLogOracle } from '../support/log-oracle.js'
 import { accept, drainAll, openSealingWorld } from '../support/sealing.js'
 import { startWitness } from '../support/witness.js'
@@ -36,7 +35,8 @@ beforeEach(() => {
 })
 
 const core = () => world.api.core
-const copies = () => createCopiesFolder(world.config.checkpointCopiesFolder)
+const copies = () => copiesOf(world.config)
+const copiesFolder = () => join(world.config.dataDirectory, 'archive', 'checkpoints')
 /** A process of its own: it remembers nothing. */
 const process = (): Sealing => sealingOf(world)
 const head = async () => {
@@ -165,7 +165,7 @@ test('a log that has grown another way than it was published is refused at any s
   await core().sealing.anchoring.copyOnce()
   await restore()
   // Somebody who seals without the copies.
-  await rm(world.config.checkpointCopiesFolder, { recursive: true, force: true })
+  await rm(copiesFolder(), { recursive: true, force: true })
   const published = copies()
   for (const count of [1, 200]) {
     await accept(core(), organizationId, count)
@@ -212,7 +212,7 @@ test('what cannot be compared is refused: a copy that is not whole, or cannot be
   await core().sealing.anchoring.copyOnce()
   const name = copyNameOf(organizationId)
   const digest = Buffer.from(sha256(Buffer.from(name))).toString('hex')
-  const folder = join(world.config.checkpointCopiesFolder, digest.slice(0, 2))
+  const folder = join(copiesFolder(), digest.slice(0, 2))
   await accept(core(), organizationId, 1)
   for (const content of [`${name}\nannals.local/`, 'org/another\nthing\n', '']) {
     await writeFile(join(folder, digest), content)
@@ -221,7 +221,9 @@ test('what cannot be compared is refused: a copy that is not whole, or cannot be
   // A store that cannot be read is not a store without the copy.
   await rm(folder, { recursive: true, force: true })
   await writeFile(folder, '')
-  await expect(process().sealer.drainOrganization(organizationId)).rejects.toMatchObject({ code: 'ENOTDIR' })
+  await expect(process().sealer.drainOrganization(organizationId)).rejects.toMatchObject({
+    code: 'unavailable',
+  })
   const sealing = process()
   expect((await sealing.anchoring.copyOnce()).failed).toBeGreaterThan(0)
   await rm(folder)

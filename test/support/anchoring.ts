@@ -1,12 +1,18 @@
 /** Sealing and anchoring of a world as another process of it would have them, with a clock and witnesses of the test's. */
+import { openStore } from '../../src/archive/stores/open.js'
 import type { Core } from '../../src/composition.js'
 import type { Config } from '../../src/config.js'
 import { createLogger } from '../../src/logging.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import type { Witness } from '../../src/transparency-log/anchor/witness-client.js'
-import { createCopiesFolder } from '../../src/transparency-log/checkpoint-copies/folder.js'
+import type { CheckpointCopies } from '../../src/transparency-log/checkpoint-copies/copies.js'
+import { createStoredCopies } from '../../src/transparency-log/checkpoint-copies/stored-copies.js'
 import { createSealing, type Sealing } from '../../src/transparency-log/sealing.js'
 import type { World } from './world.js'
+
+/** The checkpoint copies of a deployment. */
+export const copiesOf = (config: Config): CheckpointCopies =>
+  createStoredCopies(openStore(config.checkpointCopies))
 
 export interface SealingOptions {
   readonly now?: () => Date
@@ -27,7 +33,7 @@ export function sealingOf(world: World, options: SealingOptions = {}): Sealing {
     systemEvents: core.systemEvents,
     signingKeys: core.signingKeys,
     logOrigin: config.logOrigin,
-    copies: createCopiesFolder(config.checkpointCopiesFolder),
+    copies: copiesOf(config),
     witnesses: options.witnesses ?? [],
     logger: createLogger('silent'),
     ...(options.now === undefined ? {} : { now: options.now }),

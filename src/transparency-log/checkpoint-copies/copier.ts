@@ -3,6 +3,7 @@
  * begins with it, or by a later generation; what does not fit is left alone, and refused by the guard.
  */
 import { LRUCache } from 'lru-cache'
+import { ArchiveStoreError } from '../../archive/stores/contract.js'
 import { LogError } from '../errors.js'
 import { mayGrow, readAndCompare, type Comparison, type LogTrees } from './compare.js'
 import type { CheckpointCopies, CopyName, PublishedTree } from './copies.js'
@@ -61,8 +62,8 @@ export function createCopier(dependencies: CopierDependencies): () => Promise<Co
         try {
           await copy(name, tree)
         } catch (error) {
-          // Of one log: its tiles do not fit, or its file cannot be written. The others go on.
-          if (!(error instanceof LogError) && !isFileError(error)) throw error
+          // Of one log: its tiles do not fit, or its copy cannot be read or written. The others go on.
+          if (!(error instanceof LogError) && !(error instanceof ArchiveStoreError)) throw error
           failed += 1
           onFailed(error)
         }
@@ -73,5 +74,3 @@ export function createCopier(dependencies: CopierDependencies): () => Promise<Co
     return { written, refused, failed }
   }
 }
-
-const isFileError = (error: unknown): boolean => error instanceof Error && 'syscall' in error

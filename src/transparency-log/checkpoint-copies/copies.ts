@@ -14,7 +14,7 @@ export type CopyName = `org/${string}` | 'anchor'
 
 export const copyNameOf = (organizationId: string): CopyName => `org/${organizationId}`
 
-/** Where copies are kept. `folder.ts` is one; whatever else keeps an archive may be another. */
+/** Where copies are kept (stored-copies.ts). */
 export interface CheckpointCopies {
   /** The note as it was written; undefined where there is none. */
   read(name: CopyName): Promise<string | undefined>

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createFolderStore } from '../../../src/archive/stores/folder.js'
 import {
   copyNameOf,
   isAhead,
@@ -9,14 +10,14 @@ import {
   type CheckpointCopies,
   type CopyName,
 } from '../../../src/transparency-log/checkpoint-copies/copies.js'
-import { createCopiesFolder } from '../../../src/transparency-log/checkpoint-copies/folder.js'
+import { createStoredCopies } from '../../../src/transparency-log/checkpoint-copies/stored-copies.js'
 
 let folder: string
 let copies: CheckpointCopies
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'annals-copies-'))
-  copies = createCopiesFolder(join(folder, 'archive/checkpoints'))
+  copies = createStoredCopies(createFolderStore({ folder: join(folder, 'archive/checkpoints') }))
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 

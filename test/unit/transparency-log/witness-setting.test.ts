@@ -23,17 +23,3 @@ test.each([
 ])('%s stops the start', (_what, setting) => {
   expect(() => loadConfig({ ANNALS_WITNESS_URLS: setting })).toThrow(ConfigError)
 })
-
-test.each([
-  ['file:/var/annals', '/var/annals/checkpoints'],
-  ['file:///var/annals', '/var/annals/checkpoints'],
-  ['s3://bucket/prefix', '/data/archive/checkpoints'],
-  [undefined, '/data/archive/checkpoints'],
-])('with the archive at %s, copies of checkpoints lie in %s', (ANNALS_ARCHIVE_URL, folder) => {
-  const environment = ANNALS_ARCHIVE_URL === undefined ? {} : { ANNALS_ARCHIVE_URL }
-  expect(loadConfig({ ANNALS_DATA_DIR: '/data', ...environment }).checkpointCopiesFolder).toBe(folder)
-})
-
-test('a file address with a host stops the start', () => {
-  expect(() => loadConfig({ ANNALS_ARCHIVE_URL: 'file://host/folder' })).toThrow(ConfigError)
-})
