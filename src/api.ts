@@ -8,6 +8,9 @@ import { createRestoreService } from './archive/restores/service.js'
 import { archiveRoutes } from './archive/routes.js'
 import { openCore, type Core } from './composition.js'
 import type { Config } from './config.js'
+import { erasurePaths } from './erasure/openapi.js'
+import { erasureRoutes } from './erasure/routes.js'
+import { createErasureService } from './erasure/service.js'
 import { idForKey } from './events/intake.js'
 import { eventPaths } from './events/openapi.js'
 import { eventReadRoutes } from './events/read-routes.js'
@@ -95,6 +98,7 @@ export async function openApi(
       retention: retentionRoutes(core),
       holds: holdRoutes({ ...core, holds: core.retention.holds }),
       archive: createArchive(core, temporal, logger),
+      erasures: createErasureRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
@@ -114,6 +118,7 @@ export async function openApi(
       scanPaths,
       retentionPaths(false),
       archivePaths,
+      erasurePaths,
       logReadPaths,
       anchorPaths,
     ],
@@ -166,4 +171,21 @@ function createScans(core: Core, temporal: TemporalConnection, logger: Logger): 
     ...keyedBy(core),
   })
   return scanRoutes({ scans, cursors: core.cursors, organizations: core.organizations })
+}
+
+function createErasureRoutes(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+  const erasures = createErasureService({
+    ...core.erasures,
+    client: core.client,
+    events: core.systemEvents,
+    periods: core.keyring.periods,
+    temporal,
+    deriveId: idForKey,
+    logger,
+  })
+  return erasureRoutes({
+    erasures,
+    cursors: core.cursors,
+    requireOrganization: (id) => core.organizations.require(id),
+  })
 }

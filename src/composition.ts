@@ -21,6 +21,7 @@ import { createSegmentLookup, type SegmentLookup } from './archive/segment-looku
 import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
+import { createErasures, type Erasures } from './erasure/erasures.js'
 import type { SealedEvents, SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
 import { createIntake, idForKey, type Intake } from './events/intake.js'
@@ -79,6 +80,7 @@ export interface Core {
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
   readonly logReading: LogReading
+  readonly erasures: Erasures
   /** Events by id, hot or archived. */
   readonly finder: EventFinder
   readonly segments: SegmentLookup
@@ -240,6 +242,14 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealedEvents,
     sealing,
     logReading,
+    erasures: createErasures({
+      client,
+      db,
+      systemEvents,
+      organizations,
+      eventOrganizations,
+      periods: keyring.periods,
+    }),
     finder,
     segments,
     restores: {

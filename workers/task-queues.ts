@@ -1,8 +1,12 @@
 /** What each task queue's worker runs. A queue appears here once its domain has workflows. */
 import { createAnchorActivities, type AnchorActivityDependencies } from '../activities/anchor.js'
+import { unavailableSteps } from '../activities/erasing-unavailable.js'
+import { createErasureActivities } from '../activities/erasure.js'
 import { createScanActivities } from '../activities/scans.js'
 import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
 import type { Config, QueueName } from '../src/config.js'
+import { erasureTaskQueue, type ErasingActivities } from '../src/erasure/contract.js'
+import type { ErasureRecorder } from '../src/erasure/recorder.js'
 import { scanTaskQueue } from '../src/scans/contract.js'
 import type { ScanRecorder } from '../src/scans/recorder.js'
 import type { TemporalConnection } from '../src/temporal/client.js'
@@ -14,6 +18,8 @@ import { startSealing } from '../src/transparency-log/start-sealing.js'
 export interface WorkerDependencies {
   readonly scanRecorder: ScanRecorder
   readonly sealing: Omit<SealActivityDependencies & AnchorActivityDependencies, 'stopping'>
+  /** Needed by the queue `erasure` alone. Without `steps` every request stops and waits for an operator. */
+  readonly erasure?: { readonly recorder: ErasureRecorder; readonly steps?: ErasingActivities }
 }
 
 export interface TaskQueue {
@@ -35,6 +41,13 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
     async startDuties(temporal, { region }) {
       await startSealing(temporal, region.name)
       await startAnchoring(temporal, region.name)
+    },
+  },
+  erasure: {
+    taskQueue: erasureTaskQueue,
+    activities({ erasure }) {
+      if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
+      return { ...createErasureActivities(erasure), ...(erasure.steps ?? unavailableSteps) }
     },
   },
   scans: {

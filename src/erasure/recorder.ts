@@ -9,13 +9,7 @@ import { notFound } from '../errors.js'
 import type { JsonObject, SystemEvent, SystemEventWriter } from '../events/contract.js'
 import { inTransaction } from '../mongo/transaction.js'
 import { isDuplicateKey } from '../mongo/unavailable.js'
-import {
-  isFinal,
-  type ErasureReference,
-  type ErasureState,
-  type OperatorReason,
-  type ScopeReport,
-} from './contract.js'
+import { isFinal, type ErasureReference, type ErasureState, type OperatorReason } from './contract.js'
 import { dueMs, extension, type Receipt } from './deadlines.js'
 import { erasureTiming, type ErasureSnapshot } from './policy.js'
 import { transition, type ErasureEvent } from './state-machine.js'
@@ -194,10 +188,6 @@ export function createErasureRecorder(deps: {
       )
       return snapshotOf(document)
     },
-
-    /** Saves what a scoping found; it counts once `scoped` says so. */
-    saveScope: (request: ErasureReference, report: ScopeReport): Promise<void> =>
-      store.setScope(request, report),
   }
 }
 

@@ -41,6 +41,7 @@ export interface AppDependencies {
     readonly retention?: Router
     readonly holds?: Router
     readonly archive?: Router
+    readonly erasures?: Router
     /** Public: it is mounted before authentication. */
     readonly anchor?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
@@ -78,6 +79,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.retention,
     routers.holds,
     routers.archive,
+    routers.erasures,
     routers.codec,
   ]) {
     if (router !== undefined) app.use(router)

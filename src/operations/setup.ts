@@ -9,6 +9,7 @@ import { ensureRestoreIndexes } from '../archive/restores/store.js'
 import { ensureSegmentLookupIndex } from '../archive/segment-lookup.js'
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
+import { ensureErasureIndexes } from '../erasure/store.js'
 import { ensureEventIndexes } from '../events/store.js'
 import type { Logger } from '../logging.js'
 import { ensureOrganizationCollection } from '../organizations/store.js'
@@ -50,6 +51,7 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureSubjectIndexes(subjectStore(core.db))
     await ensureAccessKeyIndexes(accessKeyCollection(core.db))
     await ensureScanIndexes(core.db)
+    await ensureErasureIndexes(core.db)
     await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureSegmentLookupIndex(core.db)

@@ -1,0 +1,148 @@
+/** The erasures part of `/openapi.json`, in zod-openapi's form. */
+import { z } from 'zod'
+import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import {
+  approveSchema,
+  attestSchema,
+  denySchema,
+  erasureDetailSchema,
+  erasureListSchema,
+  erasurePathSchema,
+  erasureViewSchema,
+  extendSchema,
+  listErasuresSchema,
+  retrySchema,
+  showErasureSchema,
+  submitErasureSchema,
+  verifyIdentitySchema,
+  withdrawSchema,
+} from './schema.js'
+
+const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
+const idempotencyKey = z.object({
+  'Idempotency-Key': z
+    .string()
+    .max(256)
+    .optional()
+    .meta({ description: 'A repeat under the same key changes nothing.' }),
+})
+const organizationPath = erasurePathSchema.pick({ org: true })
+const actionProblems = problemResponses(
+  'invalid',
+  'forbidden',
+  'not_found',
+  'wrong_state',
+  'idempotency_conflict',
+  'temporal_unavailable',
+)
+
+const deciding = (summary: string, schema: z.ZodType, description?: string, required = true) => ({
+  post: {
+    tags: ['erasures'],
+    summary,
+    ...(description === undefined ? {} : { description }),
+    requestParams: { path: erasurePathSchema, header: idempotencyKey },
+    requestBody: { required, content: json(schema) },
+    responses: {
+      '200': { description: 'The request as it is afterwards.', content: json(erasureViewSchema) },
+      ...actionProblems,
+    },
+  },
+})
+
+/** As `deciding`; who submitted the request may not. */
+const decidingByAnother = (summary: string, schema: z.ZodType, description: string) => {
+  const item = deciding(summary, schema, description)
+  return {
+    post: {
+      ...item.post,
+      responses: { ...item.post.responses, ...problemResponses('forbidden', 'four_eyes') },
+    },
+  }
+}
+
+const base = '/v1/organizations/{org}/erasures'
+
+export const erasurePaths: ApiPaths = {
+  [base]: {
+    post: {
+      tags: ['erasures'],
+      summary: 'Submit an erasure request',
+      description:
+        'Starts the workflow that sees it through. The deadline is one calendar month after receipt.',
+      requestParams: { path: organizationPath, header: idempotencyKey },
+      requestBody: { required: true, content: json(submitErasureSchema) },
+      responses: {
+        '202': { description: 'Received.', content: json(erasureViewSchema) },
+        '200': {
+          description: 'An open request is about the same identifiers: see `duplicateOf`.',
+          content: json(erasureViewSchema),
+        },
+        ...problemResponses(
+          'invalid',
+          'forbidden',
+          'not_found',
+          'idempotency_conflict',
+          'temporal_unavailable',
+        ),
+      },
+    },
+    get: {
+      tags: ['erasures'],
+      summary: 'List erasure requests, newest first',
+      requestParams: { path: organizationPath, query: listErasuresSchema },
+      responses: {
+        '200': { description: 'One page.', content: json(erasureListSchema) },
+        ...problemResponses('invalid', 'forbidden', 'not_found', 'cursor_invalid'),
+      },
+    },
+  },
+  [`${base}/{id}`]: {
+    get: {
+      tags: ['erasures'],
+      summary: 'One request, with its scope and evidence',
+      requestParams: { path: erasurePathSchema, query: showErasureSchema },
+      responses: {
+        '200': { description: 'The request.', content: json(erasureDetailSchema) },
+        ...problemResponses('invalid', 'forbidden', 'not_found'),
+      },
+    },
+  },
+  [`${base}/{id}/verify-identity`]: deciding(
+    'Say whether the requester is who they claim to be',
+    verifyIdentitySchema,
+  ),
+  [`${base}/{id}/approve`]: decidingByAnother(
+    'Approve',
+    approveSchema,
+    'Cooling off begins. Classes of records may be exempt (Art. 17(3)). Never by who submitted it.',
+  ),
+  [`${base}/{id}/deny`]: decidingByAnother(
+    'Deny',
+    denySchema,
+    'With an exemption of Art. 17(3), before the fence. Never by who submitted it.',
+  ),
+  [`${base}/{id}/extend`]: deciding(
+    'Extend the deadline by two months',
+    extendSchema,
+    'Once, within the first month, with a reason (Art. 12(3)).',
+  ),
+  [`${base}/{id}/withdraw`]: deciding('Withdraw', withdrawSchema, 'Before the fence.', false),
+  [`${base}/{id}/attest`]: deciding(
+    'State what Annals cannot look at itself',
+    attestSchema,
+    'Such as that logs kept elsewhere hold nothing of the person.',
+  ),
+  [`${base}/{id}/retry`]: {
+    post: {
+      tags: ['erasures'],
+      summary: 'Go on after an operator has seen to what stopped it',
+      requestParams: { path: erasurePathSchema, header: idempotencyKey },
+      requestBody: { required: false, content: json(retrySchema) },
+      responses: {
+        '202': { description: 'It goes on.', content: json(erasureViewSchema) },
+        ...actionProblems,
+      },
+    },
+  },
+}
