@@ -14,12 +14,13 @@ import type { ServerProcess } from '../../src/embedded/server-process.js'
 import { both, prepareMongod, prepareTemporal } from '../../src/embedded/servers.js'
 import type {} from './servers.js'
 
-const prefix = 'annals-test-servers-'
+/** Of the folders in which test runs keep servers. */
+export const serversPrefix = 'annals-test-servers-'
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const config = loadConfig()
   await sweepKilledRuns()
-  const dataDirectory = mkdtempSync(join(tmpdir(), prefix))
+  const dataDirectory = mkdtempSync(join(tmpdir(), serversPrefix))
   const lock = lockDataDirectory(dataDirectory)
   const plan = {
     dataDirectory,
@@ -58,7 +59,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 /** A run that was killed could stop nothing; the next one does it, where no living run holds the folder. */
 async function sweepKilledRuns(): Promise<void> {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(serversPrefix))) {
     const folder = join(tmpdir(), name)
     // Between making the folder and locking it, a run that just starts has no lock yet.
     if (Date.now() - statSync(folder).mtimeMs < 10_000) continue

@@ -34,20 +34,31 @@ export interface LogOracle {
    * @param damaged ids of events whose records must be gone
    */
   findings(acknowledged: readonly Acknowledged[], damaged?: ReadonlySet<string>): Promise<string[]>
+  /** Remembers a head that was published meanwhile: the log must go on from it. */
+  saw(head: Pick<LogHeadDocument, '_id' | 'size' | 'root'>): void
 }
 
 /** @param organizations only the logs of these; absent = of all */
 export function createLogOracle(core: Core, organizations?: readonly string[]): LogOracle {
   const scope = organizations === undefined ? {} : { organizationId: { $in: [...organizations] } }
   const seen = new Map<string, Map<number, Uint8Array>>()
+  const forks: string[] = []
+  const remember = ({ _id, size, root }: Pick<LogHeadDocument, '_id' | 'size' | 'root'>) => {
+    const known = seen.get(_id) ?? new Map<number, Uint8Array>()
+    const before = known.get(size)
+    if (before !== undefined && !equalHashes(before, root))
+      forks.push(`${_id}: two trees of ${String(size)} leaves were published`)
+    seen.set(_id, known.set(size, root))
+    return known
+  }
   return {
+    saw: (head) => void remember(head),
     async findings(acknowledged, damaged = new Set()) {
       const { heads } = logCollections(core.db)
-      const found: string[] = []
       const sealed = new Map<string, number>()
+      const found: string[] = []
       for (const head of await heads.find(scope).toArray()) {
-        const known = seen.get(head._id) ?? new Map<number, Uint8Array>()
-        seen.set(head._id, known.set(head.size, head.root))
+        const known = remember(head)
         found.push(...(await checkLog(core, head, known, sealed, damaged)))
       }
       for (const { organizationId, id, leafHash } of acknowledged) {
@@ -56,6 +67,7 @@ export function createLogOracle(core: Core, organizations?: readonly string[]): 
         if (times !== 1)
           found.push(`${id} of ${organizationId} was acknowledged and sealed ${String(times)} times`)
       }
+      found.push(...forks)
       const pending = await core.events.countDocuments({ ...scope, pending: true })
       if (pending > 0) found.push(`${String(pending)} events are still pending`)
       return found

@@ -107,7 +107,7 @@ export async function startMongoProxy(mongoUri: string): Promise<MongoProxy> {
 }
 
 /** Calls back with each whole message of the wire protocol: its first four bytes are its length. */
-function onMessages(socket: Socket, onMessage: (message: Buffer) => void): void {
+export function onMessages(socket: Socket, onMessage: (message: Buffer) => void): void {
   let buffered = Buffer.alloc(0)
   socket.on('data', (chunk: Buffer) => {
     buffered = Buffer.concat([buffered, chunk])
@@ -119,7 +119,8 @@ function onMessages(socket: Socket, onMessage: (message: Buffer) => void): void 
   })
 }
 
-function commandOf(message: Buffer): { command: string; collection: string } {
+/** The command of a message, and the collection it names where it names one. */
+export function commandOf(message: Buffer): { command: string; collection: string } {
   const none = { command: '', collection: '' }
   // Header, flags, then a section of kind 0: one document.
   if (message.readInt32LE(12) !== opMsg || message.readUInt8(messageHeaderBytes + 4) !== 0) return none
