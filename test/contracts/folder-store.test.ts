@@ -1,9 +1,9 @@
-import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile, chmod } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createFolderStore } from '../../src/archive/stores/folder.js'
+import { canMount, withSmallDisk } from '../support/small-disk.js'
 import { all, archiveStoreContract, put, read, someBytes } from './archive-store.js'
 
 archiveStoreContract(async () => {
@@ -88,30 +88,8 @@ test.each(['write', 'sync'])(
   },
 )
 
-/** A file system of one megabyte that is really full, for root; elsewhere a handle that fails as a full one does. */
-const mounts = process.getuid?.() === 0 && canMount()
-
-function canMount(): boolean {
-  try {
-    execFileSync('unshare', ['--mount', 'true'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
-async function withSmallDisk(work: (root: string) => Promise<void>): Promise<void> {
-  const root = await mkdtemp(join(folder, 'small-'))
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', root])
-  try {
-    await work(root)
-  } finally {
-    execFileSync('umount', ['--lazy', root])
-  }
-}
-
 test('a full disk is `full`, leaves nothing half, keeps what was there, and takes more once there is room', async () => {
-  if (!mounts) {
+  if (!canMount) {
     const store = createFolderStore({
       folder: join(folder, 'full'),
       onOpen(handle) {
@@ -122,7 +100,8 @@ test('a full disk is `full`, leaves nothing half, keeps what was there, and take
     await expect(put(store, 'a/big', someBytes(9))).rejects.toMatchObject({ code: 'full' })
     return
   }
-  await withSmallDisk(async (root) => {
+  await withSmallDisk(1_048_576, async (disk) => {
+    const root = disk.folder
     const store = createFolderStore({ folder: join(root, 'archive') })
     const kept = someBytes(400_000)
     await put(store, 'a/kept', kept)
@@ -147,10 +126,8 @@ test('a folder that may not be written to is `read_only`, and can be read', asyn
     await expect(store.delete('a/b')).rejects.toMatchObject(refused)
     expect(await read(await store.get('a/b'))).toEqual(Buffer.from('kept'))
   }
-  if (mounts) {
-    await withSmallDisk((disk) =>
-      check(join(disk, 'archive'), () => void execFileSync('mount', ['-o', 'remount,ro', disk])),
-    )
+  if (canMount) {
+    await withSmallDisk(1_048_576, (disk) => check(join(disk.folder, 'archive'), () => disk.forbidWriting()))
     return
   }
   const root = join(folder, 'forbidden')
@@ -160,5 +137,4 @@ test('a folder that may not be written to is `read_only`, and can be read', asyn
   })
   await chmod(root, 0o700)
   await chmod(join(root, 'a'), 0o700)
-  expect(dirname(root)).toBe(folder)
 })

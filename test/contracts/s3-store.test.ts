@@ -5,6 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parseStoreAddress } from '../../src/archive/stores/address.js'
 import { createS3Store, type S3StoreOptions } from '../../src/archive/stores/s3.js'
 import type { S3Limits } from '../../src/archive/stores/s3-limits.js'
+import { createStoredCopies } from '../../src/transparency-log/checkpoint-copies/stored-copies.js'
+import { canMount, withSmallDisk } from '../support/small-disk.js'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js'
 import { absentVersitygw, startVersitygw, versitygwBinary, type Versitygw } from '../support/versitygw.js'
 import { all, announce, archiveStoreContract, chunked, put, read, someBytes } from './archive-store.js'
@@ -129,6 +131,38 @@ describe.runIf(!absent)('S3', () => {
     } finally {
       await closed.stop()
     }
+  })
+
+  test.runIf(canMount)('a service whose disk is full is `full`, and keeps nothing half', () =>
+    withSmallDisk(4 * 1_048_576, async ({ folder }) => {
+      const small = await startVersitygw({ within: folder })
+      try {
+        const store = createS3Store(optionsOf(await small.createBucket('annals')))
+        await put(store, 'a/kept', someBytes(1_000_000))
+        await expect(put(store, 'a/big', someBytes(4_000_000))).rejects.toMatchObject({ code: 'full' })
+        expect(await all(store.versions(''))).toMatchObject([{ path: 'a/kept' }])
+        await store.delete('a/kept')
+        expect(await put(store, 'a/big', someBytes(2_500_000))).toBe('written')
+      } finally {
+        await small.stop()
+      }
+    }),
+  )
+
+  test('checkpoint copies lie in a bucket as in a folder, and keep no older version', async () => {
+    const store = openAt(url, 'copies')
+    const copies = createStoredCopies(store)
+    expect(await copies.read('anchor')).toBeUndefined()
+    for (const note of ['one\n\n', 'two\n\n']) await copies.write('anchor', note)
+    await copies.write('org/a', 'of a\n')
+    expect(await copies.read('anchor')).toBe('two\n\n')
+    expect((await all(copies.names())).sort()).toEqual(['anchor', 'org/a'])
+    await copies.remove('org/a')
+    expect(await copies.read('org/a')).toBeUndefined()
+    expect(await all(store.versions(''))).toHaveLength(1)
+    const [kept] = await all(store.list(''))
+    await rawPut(`copies/${kept?.path ?? ''}`, 'not whole')
+    expect(await copies.read('anchor')).toBe('')
   })
 
   describe('over a network that fails', () => {
