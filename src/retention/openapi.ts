@@ -9,6 +9,8 @@ import {
   listHoldsSchema,
   listRunsSchema,
   organizationPathSchema,
+  previewBodySchema,
+  previewSchema,
   retentionBodySchema,
   retentionViewSchema,
   runListSchema,
@@ -61,6 +63,20 @@ const policyPaths: ApiPaths = {
       summary: 'Every version of the policy that was set, newest first',
       requestParams: { path, query: versionsQuerySchema },
       responses: page(versionListSchema),
+    },
+  },
+  '/v1/organizations/{org}/retention/preview': {
+    post: {
+      tags: ['retention'],
+      summary: 'What the policy, or a candidate for it, would move and delete',
+      description:
+        'Now, and within 1, 7, 30, 90 and 365 days. Nothing is changed. An empty body asks about the policy.',
+      requestParams: { path },
+      requestBody: { content: json(previewBodySchema) },
+      responses: {
+        '200': { description: 'The preview.', content: json(previewSchema) },
+        ...problemResponses('malformed', 'forbidden', 'not_found', 'invalid'),
+      },
     },
   },
   '/v1/organizations/{org}/retention/runs': {

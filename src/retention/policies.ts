@@ -60,9 +60,7 @@ export function createPolicyService(dependencies: PolicyServiceDependencies): Po
 
     async put(organizationId, { ifVersion, hotDays, archiveDays, recordDays }, author) {
       const days: RetentionDays = { hotDays, archiveDays, recordDays }
-      const errors = retentionProblems(days)
-      if (errors.length > 0)
-        throw new AnnalsError('invalid', 'The policy is not in order; see errors.', { errors })
+      refuseDisorder(days)
       const sealedAt = await dependencies.newestSealedAt(organizationId)
       return inTransaction(client, async (session) => {
         const before = await store.newest(organizationId, session)
@@ -98,6 +96,13 @@ export function createPolicyService(dependencies: PolicyServiceDependencies): Po
       })
     },
   }
+}
+
+/** @throws AnnalsError `invalid` where the numbers of a policy are not in order */
+export function refuseDisorder(days: RetentionDays): void {
+  const errors = retentionProblems(days)
+  if (errors.length > 0)
+    throw new AnnalsError('invalid', 'The policy is not in order; see errors.', { errors })
 }
 
 const daysOf = ({ hotDays, archiveDays, recordDays }: RetentionDays) => ({ hotDays, archiveDays, recordDays })

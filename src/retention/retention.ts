@@ -11,6 +11,7 @@ import { createHoldService, type HoldService } from './holds.js'
 import { createLifecycle, ensureLifecycles, type Lifecycle } from './lifecycle.js'
 import { createPolicyService, type PolicyService } from './policies.js'
 import { createPolicyStore, ensurePolicyIndexes } from './policy-store.js'
+import { createPreview, type PreviewRetention } from './preview.js'
 import { createRunStore, ensureRunIndexes, type RunStore } from './runs.js'
 
 export interface Retention {
@@ -20,6 +21,7 @@ export interface Retention {
   /** The time that retention goes by. */
   readonly clock: RetentionClock
   readonly runs: RunStore
+  readonly preview: PreviewRetention
 }
 
 export interface RetentionDependencies {
@@ -36,18 +38,22 @@ export interface RetentionDependencies {
 export function createRetention(dependencies: RetentionDependencies): Retention {
   const { client, db, log, systemEvents } = dependencies
   const lifecycle = createLifecycle(db)
+  const clock = createRetentionClock(db)
+  const policies = createPolicyService({
+    client,
+    store: createPolicyStore(db),
+    lifecycle,
+    systemEvents,
+    newestSealedAt: async (organizationId) => (await log.head(organizationId))?.sealedAt,
+  })
+  const holds = createHoldService({ ...dependencies, store: createHoldStore(db), lifecycle })
   return {
     lifecycle,
-    clock: createRetentionClock(db),
+    clock,
+    policies,
+    holds,
     runs: createRunStore(db),
-    policies: createPolicyService({
-      client,
-      store: createPolicyStore(db),
-      lifecycle,
-      systemEvents,
-      newestSealedAt: async (organizationId) => (await log.head(organizationId))?.sealedAt,
-    }),
-    holds: createHoldService({ ...dependencies, store: createHoldStore(db), lifecycle }),
+    preview: createPreview({ db, log, policies, holds, clock }),
   }
 }
 

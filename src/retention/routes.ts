@@ -1,7 +1,7 @@
 /** `PUT`, `GET …/retention`, its versions and runs; `POST …/retention/run`. */
 import { Router, type Request, type Response } from 'express'
 import { z } from 'zod'
-import type { Permission } from '../access/contract.js'
+import { roleMay, type Permission } from '../access/contract.js'
 import { checkedBody } from '../events/list-input.js'
 import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
@@ -10,10 +10,12 @@ import { pageOf } from '../http/list.js'
 import { requestIdOf } from '../http/request-context.js'
 import { parseInput } from '../http/validate.js'
 import type { SweepStarter } from './contract.js'
+import { refuseDisorder } from './policies.js'
 import type { Retention } from './retention.js'
 import {
   listRunsSchema,
   maxRetentionBodyBytes,
+  previewBodySchema,
   retentionBodySchema,
   runPositionSchema,
   versionsQuerySchema,
@@ -21,7 +23,7 @@ import {
 import { retentionView, runView, versionView } from './view.js'
 
 export interface RetentionRoutesDependencies {
-  readonly retention: Pick<Retention, 'policies' | 'runs' | 'clock'>
+  readonly retention: Pick<Retention, 'policies' | 'runs' | 'clock' | 'preview'>
   /** Starts a sweep now; without it there is no such route. */
   readonly sweeps?: SweepStarter | undefined
   readonly cursors: CursorCodec
@@ -33,7 +35,7 @@ const base = '/v1/organizations/:org/retention'
 
 /** Expects `requestContext` and `authentication` before it, and the problem handler behind it. */
 export function retentionRoutes({
-  retention: { policies, runs, clock },
+  retention: { policies, runs, clock, preview },
   sweeps,
   cursors,
   organizations,
@@ -45,7 +47,11 @@ export function retentionRoutes({
     const organizationId = String(request.params['org'])
     const caller = authorize(response, permission, organizationId)
     await organizations.require(organizationId)
-    return { organizationId, author: { principal: caller.principal, requestId: requestIdOf(response) } }
+    return {
+      organizationId,
+      caller,
+      author: { principal: caller.principal, requestId: requestIdOf(response) },
+    }
   }
 
   async function answer(organizationId: string, response: Response): Promise<void> {
@@ -72,6 +78,19 @@ export function retentionRoutes({
     const found = await policies.versions(organizationId, limit + 1, before)
     response.json(pageOf(found.map(versionView), limit, ({ version }) => cursors.seal(version, filters)))
   })
+
+  router.post(
+    `${base}/preview`,
+    jsonBody(maxRetentionBodyBytes, { optional: true }),
+    async (request, response) => {
+      const { organizationId, caller } = await asked(request, response, 'events.read')
+      const body = bodyOf(request)
+      const candidate = body === undefined ? undefined : checkedBody(previewBodySchema, body)
+      if (candidate !== undefined) refuseDisorder(candidate)
+      const { held, ...found } = await preview(organizationId, candidate)
+      response.json({ ...found, held: roleMay(caller, 'holds') ? held : null })
+    },
+  )
 
   router.get(`${base}/runs`, async (request, response) => {
     const { organizationId } = await asked(request, response, 'events.read')

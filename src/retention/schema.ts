@@ -172,6 +172,50 @@ export const listRunsSchema = z.strictObject({
 })
 export const runPositionSchema = z.object({ startedAt: time, runId: z.string() })
 
+const amount = z.object({ leaves: z.int(), bytes: z.int() })
+const ranges = z.array(z.object({ generation: z.int(), from: z.int(), to: z.int() }))
+const nextDate = time.nullable()
+
+export const previewSchema = z
+  .object({
+    organizationId: organizationIdSchema,
+    now: time.meta({ description: 'The time that retention goes by.' }),
+    clock: z.enum(['steady', 'leapt']).meta({
+      description: '`leapt`: the clocks are far ahead of what was seen last, and are not believed yet.',
+    }),
+    days: z.object(dayFields),
+    version: z.int().nullable().meta({ description: 'null: a candidate.' }),
+    hotBytesEach: z.int().meta({ description: 'Mean size of hot events, from a sample of the oldest.' }),
+    dates: z
+      .array(
+        z.object({
+          at: time,
+          expiry: z.object({ archiveDays: dayFields.archiveDays, recordDays: dayFields.recordDays }),
+          archive: amount,
+          content: amount,
+          records: amount,
+        }),
+      )
+      .meta({
+        description:
+          'What is due by then, of what is there now. Bytes of hot events are estimated, those in the archive exact; what is held or never expires is not taken off.',
+      }),
+    ranges: z.object({ archive: ranges, content: ranges, records: ranges }).meta({ description: 'Due now.' }),
+    next: z.object({ archive: nextDate, content: nextDate, records: nextDate }),
+    held: z
+      .array(
+        z.object({
+          holdId: z.string(),
+          hotEvents: z.int().nullable().meta({ description: 'null: not counted; 10,000: or more.' }),
+          dueLeavesAtMost: z.int(),
+        }),
+      )
+      .nullable()
+      .meta({ description: 'By hold in force. null: the key may not see holds.' }),
+    partial: z.boolean().meta({ description: 'Something was beyond a bound, and is not in the figures.' }),
+  })
+  .meta({ id: 'RetentionPreview' })
+
 const count = z.int().optional()
 
 export const runViewSchema = z

@@ -337,7 +337,7 @@ describe('bad input is refused with its place', () => {
 
 describe('who may', () => {
   test('owners and privacy officers', async () => {
-    for (const role of ['ingest', 'auditor', 'operator']) {
+    for (const role of ['ingest', 'auditor', 'operator'] as const) {
       const key = await world.key({ role, principal })
       expect((await place({ scope: {}, reason: 'r' }, { key })).status, role).toBe(403)
       expect((await world.request('GET', address('org_acme'), { key })).status, role).toBe(403)

@@ -223,7 +223,7 @@ describe('bad input is refused with its place, and changes nothing', () => {
 describe('who may', () => {
   test('owners set it, readers read it, and nobody else', async () => {
     const body = { hotDays: 1, archiveDays: null, recordDays: null }
-    for (const role of ['ingest', 'auditor', 'privacy_officer', 'operator']) {
+    for (const role of ['ingest', 'auditor', 'privacy_officer', 'operator'] as const) {
       const key = await world.key({ role, principal })
       expect((await put('org_acme', body, key)).status, role).toBe(403)
       const readers = role === 'auditor' || role === 'privacy_officer'
