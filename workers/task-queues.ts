@@ -2,8 +2,10 @@
 import { createAnchorActivities, type AnchorActivityDependencies } from '../activities/anchor.js'
 import { unavailableSteps } from '../activities/erasing-unavailable.js'
 import { createErasureActivities } from '../activities/erasure.js'
+import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
 import { createScanActivities } from '../activities/scans.js'
 import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
+import { restoreTaskQueue } from '../src/archive/restores/contract.js'
 import type { Config, QueueName } from '../src/config.js'
 import { erasureTaskQueue, type ErasingActivities } from '../src/erasure/contract.js'
 import type { ErasureRecorder } from '../src/erasure/recorder.js'
@@ -18,6 +20,8 @@ import { startSealing } from '../src/transparency-log/start-sealing.js'
 export interface WorkerDependencies {
   readonly scanRecorder: ScanRecorder
   readonly sealing: Omit<SealActivityDependencies & AnchorActivityDependencies, 'stopping'>
+  /** Needed by the queue `retention` alone. */
+  readonly retention?: { readonly restoring: Omit<RestoreActivityDependencies, 'stopping'> }
   /** Needed by the queue `erasure` alone. Without `steps` every request stops and waits for an operator. */
   readonly erasure?: { readonly recorder: ErasureRecorder; readonly steps?: ErasingActivities }
 }
@@ -48,6 +52,14 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
     activities({ erasure }) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
       return { ...createErasureActivities(erasure), ...(erasure.steps ?? unavailableSteps) }
+    },
+  },
+  retention: {
+    taskQueue: restoreTaskQueue,
+    activities({ retention }, stopping) {
+      if (retention === undefined)
+        throw new Error('the queue retention was asked for without what it works with')
+      return createRestoreActivities({ ...retention.restoring, stopping })
     },
   },
   scans: {

@@ -40,6 +40,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
         logger,
         deps: {
           scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+          retention: { restoring: { restorer: core.restores.restorer, logger } },
           erasure: { recorder: core.erasures.recorder },
           sealing: { sealer, pending, alarms, anchoring, logger, onSealed: (events) => (sealed += events) },
         },
