@@ -154,6 +154,7 @@ const environmentSchema = z.object({
   ANNALS_WORKER_HTTP_PORT: port.default(0),
   ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
   XDG_CACHE_HOME: z.string().min(1).optional(),
+  AWS_REGION: z.string().min(1).max(64).optional(),
 })
 
 /** A C2SP tlog-witness: where it is, and the key of its cosignatures. */
@@ -224,7 +225,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   }
   const env = parsed.data
   const dataDirectory = resolve(env.ANNALS_DATA_DIR)
-  const archive = env.ANNALS_ARCHIVE_URL ?? { kind: 'folder', folder: join(dataDirectory, 'archive') }
+  const archive = withRegion(
+    'ANNALS_ARCHIVE_URL',
+    env.ANNALS_ARCHIVE_URL ?? { kind: 'folder', folder: join(dataDirectory, 'archive') },
+    env.AWS_REGION,
+  )
   return {
     http: { host: env.ANNALS_HTTP_HOST, port: env.ANNALS_HTTP_PORT, publicUrl: env.ANNALS_PUBLIC_URL },
     mongodb: { uri: env.ANNALS_MONGODB_URI, database: env.ANNALS_MONGODB_DATABASE },
@@ -244,7 +249,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     codecPathSecret: env.ANNALS_CODEC_PATH_SECRET,
     logOrigin: env.ANNALS_LOG_ORIGIN,
     archive,
-    ledger: env.ANNALS_LEDGER_URL ?? within(archive, 'ledger'),
+    ledger:
+      env.ANNALS_LEDGER_URL === undefined
+        ? within(archive, 'ledger')
+        : withRegion('ANNALS_LEDGER_URL', env.ANNALS_LEDGER_URL, env.AWS_REGION),
     checkpointCopies: within(archive, 'checkpoints'),
     witnesses: env.ANNALS_WITNESS_URLS ?? [],
     region: { name: env.ANNALS_REGION, urls: env.ANNALS_REGION_URLS ?? new Map() },
@@ -256,6 +264,15 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     metricsToken: env.ANNALS_METRICS_TOKEN,
     workerHttpPort: env.ANNALS_WORKER_HTTP_PORT,
   }
+}
+
+/** Without a region the SDK fails at its first request, long after the start. */
+function withRegion(variable: string, address: StoreAddress, region: string | undefined): StoreAddress {
+  if (address.kind === 'folder' || address.region !== undefined) return address
+  if (region !== undefined) return { ...address, region }
+  throw new ConfigError(
+    `The environment is not usable:\n  ${variable}: names no region (?region=…), and AWS_REGION is not set`,
+  )
 }
 
 /**

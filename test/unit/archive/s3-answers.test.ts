@@ -134,7 +134,7 @@ test('a listing that never advances ends', async () => {
   const marker = '<NextKeyMarker>prod/a/b</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>'
   const body = `<?xml version="1.0"?><ListVersionsResult><IsTruncated>true</IsTruncated>${marker}${item}</ListVersionsResult>`
   script = () => ({ status: 200, body })
-  const versions = []
+  const versions: unknown[] = []
   const listing = async () => {
     for await (const version of open().versions('')) versions.push(version)
   }

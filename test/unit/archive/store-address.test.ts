@@ -88,6 +88,17 @@ describe('in the environment', () => {
     expect(within({ ...s3, kind: 's3' }, 'ledger')).toMatchObject({ prefix: 'ledger' })
   })
 
+  test('a region is in the address or in AWS_REGION, else the start stops', () => {
+    const regionOf = (environment: Record<string, string>) => {
+      const { archive } = loadConfig({ ANNALS_ARCHIVE_URL: 's3://annals-eu', ...environment })
+      return archive.kind === 's3' ? archive.region : undefined
+    }
+    expect(regionOf({ AWS_REGION: 'eu-west-1' })).toBe('eu-west-1')
+    const inAddress = { ANNALS_ARCHIVE_URL: 's3://annals-eu?region=eu-north-1', AWS_REGION: 'eu-west-1' }
+    expect(regionOf(inAddress)).toBe('eu-north-1')
+    expect(() => regionOf({})).toThrow(/ANNALS_ARCHIVE_URL: names no region/)
+  })
+
   test('a bad one stops the start with its name and what is wrong with it', () => {
     const start = () => loadConfig({ ANNALS_ARCHIVE_URL: 's3://ab', ANNALS_LEDGER_URL: 'file://host/folder' })
     expect(start).toThrow(ConfigError)
