@@ -12,6 +12,12 @@ import { describeExit, spawnServer, type ServerProcess } from './server-process.
 /** Generous: after `kill -9` the journal is replayed before the port answers. */
 const startTimeoutMs = 120_000
 
+/**
+ * How long the transaction of a process that died is kept, and what it has written to held. No transaction of Annals takes
+ * longer than 10 s (`mongo/transaction.ts`), so nothing that lives is ended by it; the server's own default is a minute.
+ */
+export const transactionLifetimeSeconds = 15
+
 export interface MongodOptions {
   readonly command: string
   /** Holds the data files; made where it does not exist. */
@@ -75,6 +81,7 @@ function mongodArguments({ dbPath, port, replicaSet, cacheGigabytes = 0.5 }: Mon
     ['--port', String(port), '--bind_ip', loopback, '--nounixsocket'],
     ['--replSet', replicaSet, '--oplogSize', '100'],
     ['--wiredTigerCacheSizeGB', String(cacheGigabytes)],
+    ['--setParameter', `transactionLifetimeLimitSeconds=${transactionLifetimeSeconds}`],
     // A logged slow operation quotes its filter and its update. With the threshold at its largest value and the
     // sample rate at none, no operation is ever "slow"; `mongod-log.ts` says how the other lines are cleaned.
     ['--profile', '0', '--slowms', '2147483647', '--slowOpSampleRate', '0', '--quiet'],

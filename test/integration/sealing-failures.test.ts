@@ -18,7 +18,7 @@ let lifetimeSeconds: unknown
 
 beforeAll(async () => {
   world = await openWorld()
-  // The transaction of a process that died is held this long; the default of a minute says nothing more.
+  // The transaction of a process that died is held this long; the default says nothing more.
   const admin = world.api.core.client.db('admin')
   const before = await admin.command({ getParameter: 1, transactionLifetimeLimitSeconds: 1 })
   lifetimeSeconds = before['transactionLifetimeLimitSeconds']
