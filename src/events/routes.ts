@@ -1,6 +1,6 @@
 /** The HTTP routes that take events in: one, or a batch. */
 import { setImmediate } from 'node:timers/promises'
-import { Router } from 'express'
+import { Router, type RequestHandler } from 'express'
 import type { Caller } from '../access/contract.js'
 import type { RateLimits } from '../access/rate-limits.js'
 import { AnnalsError } from '../errors.js'
@@ -30,8 +30,11 @@ export function eventPostRoute({ organizations, intake, rateLimits }: EventRoute
   return {
     path: '/v1/events',
     maxBodyBytes: limits.maxEventBytes,
-    async handle({ headers, caller, body }, response) {
+    admit(caller) {
       requireRole(caller, 'events.write')
+      if (!intake.hasRoom(caller.keyId, 1, 0)) throw overloaded()
+    },
+    async handle({ headers, caller, body }, response) {
       const parsed = accepted(parseEvent(body, eventSchema, Date.now()))
       const key = idempotencyKeyOf(headers)
       if (key !== undefined && parsed.clientId !== undefined) {
@@ -56,7 +59,13 @@ export function eventRoutes({ organizations, intake, rateLimits }: EventRoutesDe
 
   const accept = createAccept({ organizations, intake })
 
-  router.post('/v1/events/batch', jsonBody(limits.maxBatchBytes), async (request, response) => {
+  // Under overload a refusal must cost next to nothing: megabytes are not parsed to be turned away.
+  const admit: RequestHandler = (_request, response, next) => {
+    if (!intake.hasRoom(authorize(response, 'events.write').keyId, 1, 0)) throw overloaded()
+    next()
+  }
+
+  router.post('/v1/events/batch', admit, jsonBody(limits.maxBatchBytes), async (request, response) => {
     const caller = authorize(response, 'events.write')
     if (idempotencyKeyOf(request.headers) !== undefined) {
       throw invalidField('', 'conflict', 'a batch takes an idempotencyKey in each event, not the header')
@@ -102,10 +111,6 @@ const answerJson = ({ id, organizationId, receivedAt, leafHash }: RecordedEvent)
   `{"id":"${id}","organizationId":"${organizationId}","receivedAt":"${receivedAt.toISOString()}","leafHash":"${base64(leafHash)}"}`
 
 const overloaded = () =>
-  new AnnalsError(
-    'overloaded',
-    'More events arrive than can be written; send the batch again a little later.',
-    {
-      retryAfterSeconds: 1,
-    },
-  )
+  new AnnalsError('overloaded', 'More events arrive than can be written; send again a little later.', {
+    retryAfterSeconds: 1,
+  })

@@ -18,6 +18,8 @@ export interface DirectRoute {
   /** As in the API document; a trailing slash or a query string changes nothing, as in Express. */
   readonly path: `/${string}`
   readonly maxBodyBytes: number
+  /** Before the body is read: throws where its caller is refused whatever it says. */
+  readonly admit: (caller: Caller) => void
   readonly handle: (request: DirectRequest, response: ServerResponse) => Promise<void>
 }
 
@@ -47,19 +49,23 @@ export function withDirectRoutes(
       otherwise(request, response)
       return
     }
-    const { path, read, handle } = route
+    const { path, read, admit, handle } = route
     beginRequest(request, response, () => path, logger, metrics)
     const fail = (error: unknown) => {
       // Part of the answer is out: closing the connection is the only honest end.
       if (!answerFailure(response, error, logger)) response.destroy()
     }
-    authenticator.authenticate(request.headers.authorization).then((caller) => {
-      setCaller(response, caller)
-      read(request, response, (error, body) => {
-        if (error === undefined) handle({ headers: request.headers, caller, body }, response).catch(fail)
-        else fail(error)
+    authenticator
+      .authenticate(request.headers.authorization)
+      .then((caller) => {
+        setCaller(response, caller)
+        admit(caller)
+        read(request, response, (error, body) => {
+          if (error === undefined) handle({ headers: request.headers, caller, body }, response).catch(fail)
+          else fail(error)
+        })
       })
-    }, fail)
+      .catch(fail)
   }
 }
 

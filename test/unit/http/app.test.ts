@@ -47,6 +47,9 @@ function caller(role: Role, organizations: Caller['organizations']): Caller {
 const direct: DirectRoute = {
   path: '/v1/events',
   maxBodyBytes: 100,
+  admit({ role }) {
+    if (role === 'owner') throw new AnnalsError('overloaded', 'Full.')
+  },
   async handle({ caller: { role }, body }, response) {
     await Promise.resolve()
     if (body === 'crash') throw new TypeError('jane@acme.example is not iterable')
@@ -235,6 +238,11 @@ describe('a direct route', () => {
       'unsupported_media_type',
       'too_large',
     ])
+  })
+
+  it('turns away without reading the body who is refused whatever it says', async () => {
+    const { status, headers, text } = await post('{"a":', { key: 'owner' })
+    expect([status, headers.get('retry-after'), problem(text).code]).toEqual([503, '1', 'overloaded'])
   })
 
   it('takes a compressed body within the same limit', async () => {
