@@ -138,7 +138,8 @@ export function createErasureService(deps: ErasureServiceDependencies) {
           workflowIdConflictPolicy: 'USE_EXISTING',
           // Somebody may have terminated it in Temporal: the request is what is true, and goes on.
           workflowIdReusePolicy: again ? 'ALLOW_DUPLICATE_FAILED_ONLY' : 'REJECT_DUPLICATE',
-          args: [{ request }],
+          // Its two ids and no more: what is given may be a whole document.
+          args: [{ request: { organizationId: request.organizationId, requestId: request.requestId } }],
           staticSummary: `Erasure ${request.requestId} for ${request.organizationId}`,
           typedSearchAttributes: [
             { key: organizationAttribute, value: request.organizationId },

@@ -293,8 +293,8 @@ export function createErasureStore(db: Db) {
     findAction: (organizationId: string, actionId: string) =>
       actions.findOne({ _id: erasureKey(organizationId, actionId) }),
 
-    findActionByKey: (request: ErasureReference, businessKey: string) =>
-      actions.findOne({ ...request, businessKey }),
+    findActionByKey: ({ organizationId, requestId }: ErasureReference, businessKey: string) =>
+      actions.findOne({ organizationId, requestId, businessKey }),
 
     /** Says what came of an action, unless that was said before. */
     async setOutcome(
