@@ -45,6 +45,8 @@ export interface StoredPerson {
   readonly sealed?: Buffer
   readonly commitment: Buffer
   readonly terms?: readonly bigint[]
+  /** `erasure_…` of the request under whose key `sealed` is, where it may not go yet: out of ordinary reading. */
+  readonly restricted?: string
 }
 
 export type StoredField = StoredEnvelopeTerms | StoredClearField | StoredRemovedField | StoredPerson

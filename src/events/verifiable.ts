@@ -59,6 +59,7 @@ interface LooseField {
   readonly slot?: unknown
   readonly subject?: unknown
   readonly sealed?: unknown
+  readonly restricted?: unknown
 }
 
 const shownMembers = ['slot', 'subject', 'subjectSalt', 'salt', 'value', 'commitment'] as const
@@ -81,7 +82,10 @@ function fieldOf(
   if (typeof loose.subject !== 'string' || typeof loose.slot !== 'string') return shown
   // Whether the block is there is said by the ciphertext, and by who holds a key to it; never by a flag in the row.
   const subject = subjects.get(loose.subject)
-  if (!Buffer.isBuffer(loose.sealed) || subject === undefined || subject.state === 'erased') return shown
+  if (!Buffer.isBuffer(loose.sealed) || subject === undefined) return shown
+  // Kept for a request, under its key, which no reader has.
+  if (loose.restricted !== undefined) return { ...shown, withheld: true }
+  if (subject.state === 'erased') return shown
   if (subject.key === undefined) return { ...shown, withheld: true }
   const block = openBlock(subject.key, loose.sealed, personSealPurpose(organizationId, id, loose.slot))
   return block === undefined ? shown : { ...shown, ...block }

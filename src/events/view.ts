@@ -83,6 +83,7 @@ function partyView(
 ): JsonObject {
   if (field === undefined || !('subject' in field)) return { type, ...asObject(clearValue(field)) }
   const subject = subjects.get(field.subject)
+  if (field.restricted !== undefined) return { type, subject: field.subject, restricted: true }
   if (subject?.state === 'erased') return { type, subject: field.subject, erased: true }
   if (subject?.key === undefined || field.sealed === undefined)
     return { type, subject: field.subject, masked: true }

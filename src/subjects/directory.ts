@@ -239,7 +239,29 @@ export function createSubjectDirectory(
         entries.push(entryOf(keyset, { kind: 'email', value: email }, handle, id))
       }
     }
-    if (entries.length > 0) await insertIgnoringDuplicates(store, entries)
+    if (entries.length === 0) return
+    await insertIgnoringDuplicates(store, entries)
+    await unlistFenced(entries, handles)
+  }
+
+  /** Whoever slept through a fence has listed a person who is gone: their entries go again. */
+  async function unlistFenced(
+    entries: readonly DirectoryDocument[],
+    handles: ReadonlyMap<string, SubjectHandle>,
+  ): Promise<void> {
+    const lapsed = new Set<string>()
+    for (const { reference, lease } of handles.values()) if (!lease.valid) lapsed.add(reference)
+    const late = entries.filter(({ subject }) => lapsed.has(subject))
+    if (late.length === 0) return
+    const ids = late.map(({ organizationId, subject }) => subjectDocumentId(organizationId, subject))
+    const inactive = await store.subjects
+      .find({ _id: { $in: ids }, state: { $ne: 'active' } }, { projection: { _id: 1 } })
+      .toArray()
+    const gone = new Set(inactive.map(({ _id }) => _id))
+    const removed = late.filter(({ organizationId, subject }) =>
+      gone.has(subjectDocumentId(organizationId, subject)),
+    )
+    if (removed.length > 0) await store.directory.deleteMany({ _id: { $in: removed.map(({ _id }) => _id) } })
   }
 
   const renew = tickBatch<string, Lease | undefined>(async (ids) => {

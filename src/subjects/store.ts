@@ -21,6 +21,8 @@ export interface SubjectDocument {
   readonly state: SubjectState
   /** Absent once erased. */
   readonly key?: { readonly period: number; readonly wrapped: Buffer }
+  /** `erasure_…` of the request that fenced it. */
+  readonly erasure?: string
 }
 
 export interface DirectoryDocument {

@@ -1,0 +1,99 @@
+/**
+ * What an erasure leaves as its proof, apart from the database: two manifests, each an RFC 8785 JSON text, named by its
+ * SHA-256. Pure but for the hash.
+ *
+ *     <org>/erasures/<requestId>.subjects.json
+ *         {"kind":"annals/erasure/subjects","organizationId":…,"requestId":…,"restricted":[[eventId,slot],…],
+ *          "subjects":["sub_…",…],"v":1}
+ *     <org>/erasures/<requestId>.text.json
+ *         {"kept":[[eventId,slot],…],"kind":"annals/erasure/text","organizationId":…,
+ *          "removed":[[eventId,slot,commitment],…],"requestId":…,"v":1}
+ *
+ * `subjects` covers every `actor` and `target/<i>` in leaves before that of `annals.subject.erasure_started` whose
+ * committed reference it names, but for the blocks in `restricted`, which wait under the request's own key. `removed`
+ * covers single fields in leaves before that of `annals.subject.erased`; `kept` names those that mention the person and
+ * stay (another's text that no reviewer chose). Commitments are unpadded base64url. Every list is sorted. No manifest
+ * holds an identifier.
+ *
+ * The hash of each stands in the metadata of a sealed event, beside the principals who asked and approved: `manifest`
+ * (64 hex digits), `submitter`, `approver`.
+ */
+import { hash } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { Readable as Stream } from 'node:stream'
+import { canonicalJson } from '../events/canonical-json.js'
+import type { JsonValue } from '../events/contract.js'
+import type { ErasureReference } from './contract.js'
+
+export interface FieldName {
+  readonly eventId: string
+  readonly slot: string
+}
+
+export interface RemovedField extends FieldName {
+  /** 32 bytes. */
+  readonly commitment: Uint8Array
+}
+
+export interface Manifest {
+  readonly path: string
+  readonly bytes: Buffer
+  /** 64 hex digits. */
+  readonly sha256: string
+}
+
+export type ManifestKind = 'subjects' | 'text'
+
+export const manifestPath = ({ organizationId, requestId }: ErasureReference, kind: ManifestKind): string =>
+  `${organizationId}/erasures/${requestId}.${kind}.json`
+
+export function subjectManifest(
+  request: ErasureReference,
+  subjects: readonly string[],
+  restricted: readonly FieldName[],
+): Manifest {
+  const body = {
+    v: 1,
+    kind: 'annals/erasure/subjects',
+    organizationId: request.organizationId,
+    requestId: request.requestId,
+    subjects: [...subjects].sort(),
+    restricted: namesOf(restricted),
+  }
+  return manifestOf(manifestPath(request, 'subjects'), body)
+}
+
+export function textManifest(
+  request: ErasureReference,
+  removed: readonly RemovedField[],
+  kept: readonly FieldName[],
+): Manifest {
+  const body = {
+    v: 1,
+    kind: 'annals/erasure/text',
+    organizationId: request.organizationId,
+    requestId: request.requestId,
+    removed: sorted(
+      removed.map(({ eventId, slot, commitment }) => [
+        eventId,
+        slot,
+        Buffer.from(commitment).toString('base64url'),
+      ]),
+    ),
+    kept: namesOf(kept),
+  }
+  return manifestOf(manifestPath(request, 'text'), body)
+}
+
+const namesOf = (fields: readonly FieldName[]) => sorted(fields.map(({ eventId, slot }) => [eventId, slot]))
+
+const sorted = (rows: string[][]): string[][] =>
+  rows.sort((a, b) => (a.join('\0') < b.join('\0') ? -1 : a.join('\0') > b.join('\0') ? 1 : 0))
+
+function manifestOf(path: string, body: JsonValue): Manifest {
+  const bytes = Buffer.from(canonicalJson(body))
+  return { path, bytes, sha256: hash('sha256', bytes, 'hex') }
+}
+
+/** The bytes as a source for an archive store. */
+export const sourceOf = (bytes: Uint8Array) => (): Readable => Stream.from([Buffer.from(bytes)])
