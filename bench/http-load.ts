@@ -52,7 +52,7 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
       const answer = await answers.next()
       if (answer.done === true) throw new Error('the server closed a connection')
       latencies.push(performance.now() - sentAt)
-      if (answer.value < 200 || answer.value > 299) failures += 1
+      if (answer.value.status < 200 || answer.value.status > 299) failures += 1
     }
     socket.destroy()
   })
@@ -61,19 +61,27 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
   return { requests: latencies.length, failures, seconds, latencies: Float64Array.from(latencies).sort() }
 }
 
-/** The status of each answer that comes over a socket. */
-async function* answersOf(socket: Socket): AsyncGenerator<number> {
+export interface Answer {
+  readonly status: number
+  /** Status line and headers. */
+  readonly head: string
+  readonly body: string
+}
+
+/** Each answer that comes over a socket. */
+export async function* answersOf(socket: Socket): AsyncGenerator<Answer, undefined> {
   let buffered: Buffer = Buffer.alloc(0)
   for await (const chunk of socket as AsyncIterable<Buffer>) {
     buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk])
     for (let answer = takeAnswer(buffered); answer !== undefined; answer = takeAnswer(buffered)) {
       buffered = buffered.subarray(answer.bytes)
-      yield answer.status
+      yield answer
     }
   }
+  return undefined
 }
 
-function takeAnswer(bytes: Buffer): { status: number; bytes: number } | undefined {
+function takeAnswer(bytes: Buffer): (Answer & { readonly bytes: number }) | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) return undefined
   const head = bytes.toString('latin1', 0, headEnd)
@@ -81,10 +89,13 @@ function takeAnswer(bytes: Buffer): { status: number; bytes: number } | undefine
   const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1]
   if (length !== undefined) {
     const end = headEnd + 4 + Number(length)
-    return bytes.length < end ? undefined : { status, bytes: end }
+    if (bytes.length < end) return undefined
+    return { status, head, body: bytes.toString('utf8', headEnd + 4, end), bytes: end }
   }
   const end = bytes.indexOf('\r\n0\r\n\r\n', headEnd)
-  return end < 0 ? undefined : { status, bytes: end + 7 }
+  return end < 0
+    ? undefined
+    : { status, head, body: bytes.toString('utf8', headEnd + 4, end), bytes: end + 7 }
 }
 
 /** The value below which `share` of the sorted values lie. */

@@ -3,7 +3,7 @@
  * count are ratios: machines are shared and noisy.
  *
  *     npm run bench -- [--only single,batch,…] [--seconds N] [--rounds N] [--connections N]
- *         [--events N]   (of the search; a million take some ten minutes)
+ *         [--events N]   (of search and import; a million take some ten minutes)
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ import { ensureCodecKeyFile } from '../src/temporal/codec-keys.js'
 import { benchBatch } from './batch.js'
 import { benchCollections, storedTemplates } from './data.js'
 import type { BenchWorld } from './harness.js'
+import { benchImport } from './import.js'
 import { benchOverload } from './overload.js'
 import { benchSealing } from './sealing.js'
 import { benchSearch } from './search.js'
@@ -31,6 +32,7 @@ const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
   batch: benchBatch,
   sealing: ({ config, say }) => benchSealing(config, say),
   overload: (world) => benchOverload(world),
+  import: (world) => benchImport(world, { events: Number(values.events) }),
   verify: (world) => benchVerify(world),
   search: (world) => benchSearch(world, { events: Number(values.events) }),
 }
