@@ -3,16 +3,9 @@
  * fails here; it needs a patch (https://docs.temporal.io/develop/typescript/versioning).
  *
  * To record: delete a history and run this test, twice; the first run writes it and fails, so that nothing is ever
- * recorded unnoticed. Histories are encrypted under `codec-key.json`, which opens nothing else.
+ * recorded unnoticed (recordings.ts).
  */
-import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
-import { fileURLToPath } from 'node:url'
-import { temporal } from '@temporalio/proto'
-import { Worker } from '@temporalio/worker'
 import { beforeAll, expect, test } from 'vitest'
-import { z } from 'zod'
 import {
   failSignal,
   finishSignal,
@@ -21,18 +14,10 @@ import {
   scanWorkflowId,
   scanWorkflowType,
 } from '../../src/scans/contract.js'
-import { readCodecKeyFile } from '../../src/temporal/codec-keys.js'
-import { createDataConverter } from '../../src/temporal/data-converter.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { bundlePaths } from '../../workers/paths.js'
 import { newId } from '../../src/ids.js'
 import { openScanWorld, organizationId, type ScanWorld } from '../integration/scans-world.js'
-
-const namespace = 'annals-replay'
-const codecKeyFile = fileURLToPath(new URL('codec-key.json', import.meta.url))
-const fileOf = (name: string) => fileURLToPath(new URL(`histories/${name}.json`, import.meta.url))
-
-const { History } = temporal.api.history.v1
+import { isMissing, readRecording, recordingEnvironment, replay, writeRecording } from './recordings.js'
 
 type Handle = ReturnType<ScanWorld['workflow']>
 interface Scenario {
@@ -98,7 +83,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   },
 }
 
-const missing = Object.keys(scenarios).filter((name) => !existsSync(fileOf(name)))
+const missing = Object.keys(scenarios).filter(isMissing)
 
 beforeAll(async () => {
   await buildWorkflowBundle()
@@ -110,35 +95,18 @@ test('every scenario has its recorded history', () => {
 })
 
 test('a history that the code of today would not make is refused', async () => {
-  const text = await readFile(fileOf('scan-finished-at-once'), 'utf8')
-  const { workflowId, histories } = recordingSchema.parse(
-    JSON.parse(text.replaceAll('concludeScan', 'other')),
+  const edited = await readRecording('scan-finished-at-once', (text) =>
+    text.replaceAll('concludeScan', 'other'),
   )
-  await expect(replay(workflowId, histories)).rejects.toThrow()
+  await expect(replay(edited)).rejects.toThrow()
 })
 
 test.each(Object.keys(scenarios))('%s replays', async (name) => {
-  const { workflowId, histories } = recordingSchema.parse(JSON.parse(await readFile(fileOf(name), 'utf8')))
-  await replay(workflowId, histories)
+  await replay(await readRecording(name))
 })
 
-async function replay(workflowId: string, histories: Recording['histories']): Promise<void> {
-  const dataConverter = createDataConverter(await readCodecKeyFile(codecKeyFile), namespace)
-  const options = { workflowBundle: { codePath: bundlePaths.bundle }, dataConverter }
-  for (const history of histories) {
-    await Worker.runReplayHistory(options, History.fromObject(history), workflowId)
-  }
-}
-
-/** One history for each run of a workflow that continued as new. */
-const recordingSchema = z.object({ workflowId: z.string(), histories: z.array(z.looseObject({})) })
-type Recording = z.infer<typeof recordingSchema>
-
 async function record(names: readonly string[]): Promise<void> {
-  const world = await openScanWorld({
-    ANNALS_TEMPORAL_NAMESPACE: namespace,
-    ANNALS_CODEC_KEY_FILE: codecKeyFile,
-  })
+  const world = await openScanWorld(recordingEnvironment)
   await world.work()
   await Promise.all(names.map((name) => recordOne(world, name)))
 }
@@ -168,18 +136,5 @@ async function recordOne(world: ScanWorld, name: string): Promise<void> {
     .workflow(scanId)
     .result()
     .catch(() => undefined)
-  const histories: unknown[] = []
-  for (let runId: string | undefined = firstExecutionRunId; runId !== undefined;) {
-    const history: temporal.api.history.v1.IHistory = await world.temporal.client.workflow
-      .getHandle(workflowId, runId)
-      .fetchHistory()
-    histories.push(
-      History.toObject(History.fromObject(history), { bytes: String, longs: String, enums: String }),
-    )
-    const last = history.events?.at(-1)
-    runId = last?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? undefined
-  }
-  // Which machine recorded it is nobody's business.
-  const text = JSON.stringify({ workflowId, histories }, null, 1).replaceAll(`@${hostname()}:`, '@recorder:')
-  await writeFile(fileOf(name), `${text}\n`)
+  await writeRecording(name, world.temporal, workflowId, firstExecutionRunId)
 }
