@@ -24,6 +24,7 @@ import { createMetrics, type Metrics } from './metrics.js'
 import { organizationPaths, organizationRoutes } from './organizations/routes.js'
 import { holdRoutes } from './retention/hold-routes.js'
 import { retentionPaths } from './retention/openapi.js'
+import { registerRetentionMetrics } from './retention/retention-metrics.js'
 import { retentionRoutes } from './retention/routes.js'
 import { scanPaths } from './scans/openapi.js'
 import { createScanRecorder } from './scans/recorder.js'
@@ -62,6 +63,7 @@ export async function openApi(
     throw error
   })
   registerPendingMetrics(metrics.registry, core.sealing.pending)
+  registerRetentionMetrics(metrics.registry, core.retention)
   registerAlarmMetrics(metrics.registry, core.sealing.alarms)
   const health = createHealth({
     mongodb: { required: true, check: () => core.db.command({ ping: 1 }) },

@@ -13,6 +13,7 @@ import { createPolicyService, type PolicyService } from './policies.js'
 import { createPolicyStore, ensurePolicyIndexes } from './policy-store.js'
 import { createPreview, type PreviewRetention } from './preview.js'
 import { createRunStore, ensureRunIndexes, type RunStore } from './runs.js'
+import { surveyArchive, type ArchiveSurvey } from './survey.js'
 
 export interface Retention {
   readonly policies: PolicyService
@@ -22,6 +23,8 @@ export interface Retention {
   readonly clock: RetentionClock
   readonly runs: RunStore
   readonly preview: PreviewRetention
+  /** How far behind archiving is, over all organizations. */
+  readonly survey: () => Promise<ArchiveSurvey>
 }
 
 export interface RetentionDependencies {
@@ -54,6 +57,7 @@ export function createRetention(dependencies: RetentionDependencies): Retention 
     holds,
     runs: createRunStore(db),
     preview: createPreview({ db, log, policies, holds, clock }),
+    survey: async () => surveyArchive(db, (await clock.peek()).now),
   }
 }
 

@@ -53,6 +53,14 @@ export interface RunProgress {
   readonly bytes?: RunBytes
 }
 
+/** What ended runs of one kind have done. */
+export interface RunTotals {
+  readonly runs: number
+  readonly leaves: number
+  /** In the archive: written, or expired. */
+  readonly archivedBytes: number
+}
+
 export interface RunPosition {
   readonly startedAt: Date
   readonly runId: string
@@ -84,9 +92,16 @@ export interface RunStore {
     progress: RunProgress,
     at: Date,
   ): Promise<void>
+  /** Those of all organizations that need an operator, counted up to 10,000. */
+  countNeedingOperator(): Promise<number>
+  /** What runs of this process did that ended since it started, by kind. */
+  totals(): ReadonlyMap<RunKind, RunTotals>
   /** Newest first by start, then id. */
   list(query: RunListQuery): Promise<RetentionRunDocument[]>
 }
+
+const maxCounted = 10_000
+const needsOperatorIndex = 'needsOperator'
 
 const runKey = (organizationId: string, runId: string) => `${organizationId}/${runId}`
 
@@ -97,19 +112,34 @@ export const runIdOf = (workflowId: string, execution: string): string =>
 export function createRunStore(db: Db): RunStore {
   const runs: Collection<RetentionRunDocument> = db.collection(collectionNames.retentionRuns)
 
+  const totals = new Map<RunKind, RunTotals>()
+
+  function count({ kind, counts, bytes }: RetentionRunDocument): void {
+    const before = totals.get(kind) ?? { runs: 0, leaves: 0, archivedBytes: 0 }
+    totals.set(kind, {
+      runs: before.runs + 1,
+      leaves: before.leaves + (counts.leaves ?? 0),
+      archivedBytes: before.archivedBytes + (bytes.archived ?? 0),
+    })
+  }
+
   async function change(
     organizationId: string,
     runId: string,
     { step, counts, bytes }: RunProgress,
     rest: Partial<RetentionRunDocument>,
-  ): Promise<void> {
+  ): Promise<RetentionRunDocument | null> {
     const set = {
       ...(step === undefined ? {} : { step }),
       ...(counts === undefined ? {} : { counts }),
       ...(bytes === undefined ? {} : { bytes }),
       ...rest,
     }
-    await runs.updateOne({ _id: runKey(organizationId, runId), finishedAt: null }, { $set: set })
+    return runs.findOneAndUpdate(
+      { _id: runKey(organizationId, runId), finishedAt: null },
+      { $set: set },
+      { returnDocument: 'after' },
+    )
   }
 
   return {
@@ -136,12 +166,20 @@ export function createRunStore(db: Db): RunStore {
       )
       return runId
     },
-    progress: (organizationId, runId, progress, at) =>
-      change(organizationId, runId, progress, { state: 'running', reason: null, updatedAt: at }),
-    finish: (organizationId, runId, progress, at) =>
-      change(organizationId, runId, progress, { state: 'done', reason: null, updatedAt: at, finishedAt: at }),
-    needOperator: (organizationId, runId, reason, progress, at) =>
-      change(organizationId, runId, progress, { state: 'needs_operator', reason, updatedAt: at }),
+    async progress(organizationId, runId, progress, at) {
+      await change(organizationId, runId, progress, { state: 'running', reason: null, updatedAt: at })
+    },
+    async finish(organizationId, runId, progress, at) {
+      const end = { state: 'done', reason: null, updatedAt: at, finishedAt: at } as const
+      const ended = await change(organizationId, runId, progress, end)
+      if (ended !== null) count(ended)
+    },
+    async needOperator(organizationId, runId, reason, progress, at) {
+      await change(organizationId, runId, progress, { state: 'needs_operator', reason, updatedAt: at })
+    },
+    countNeedingOperator: () =>
+      runs.countDocuments({ state: 'needs_operator' }, { limit: maxCounted, hint: needsOperatorIndex }),
+    totals: () => totals,
     list({ organizationId, kind, state, after, limit }) {
       const filter: Filter<RetentionRunDocument> = {
         organizationId,
@@ -167,7 +205,7 @@ export async function ensureRunIndexes(db: Db): Promise<void> {
     { key: { organizationId: 1, startedAt: -1, runId: -1 }, name: 'newestFirst' },
     {
       key: { organizationId: 1, workflowId: 1 },
-      name: 'needsOperator',
+      name: needsOperatorIndex,
       partialFilterExpression: { state: 'needs_operator' },
     },
   ])

@@ -28,6 +28,8 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { createScanStore } = await import('../../scans/store.js')
     const { registerPendingMetrics, registerSealingMetrics } =
       await import('../../transparency-log/log-metrics.js')
+    const { registerRetentionMetrics, registerRunMetrics } =
+      await import('../../retention/retention-metrics.js')
     const { registerAnchorMetrics } = await import('../../transparency-log/anchor/anchor-metrics.js')
     const core = await openCore(config, logger)
     try {
@@ -48,6 +50,8 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
           registerPendingMetrics(registry, pending)
           registerSealingMetrics(registry, { alarms, sealed: () => sealed })
           registerAnchorMetrics(registry, { guard, store: anchoring.store })
+          registerRetentionMetrics(registry, core.retention)
+          registerRunMetrics(registry, () => core.retention.runs.totals())
         },
         queues: options.queues ?? config.queues,
         versioning: options.makeCurrent === true ? 'always' : 'if_none',
