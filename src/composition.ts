@@ -12,7 +12,6 @@ import { createActionSchemaService, type ActionSchemaService } from './action-sc
 import { actionSchemaCollection } from './action-schemas/store.js'
 import { createArchiveReader } from './archive/archive-reader.js'
 import { withArchivedRecords } from './archive/archived-records.js'
-import { memberFormat } from './archive/member-format.js'
 import { createErasedContent } from './archive/restores/erased-content.js'
 import { createRestorer, type Restorer } from './archive/restores/restorer.js'
 import { createRestoredRows, restoredCollection } from './archive/restores/rows.js'
@@ -167,7 +166,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   const archive = openSegments(config.archive)
   const segments = createSegmentLookup(db)
   const logStore = createLogStore(logCollections(db))
-  const archived = createArchiveReader({ store: archive, segments, log: logStore, format: memberFormat })
+  const archived = createArchiveReader({ store: archive, segments, log: logStore })
   const finder = createEventFinder(events, archived)
   const reader = createEventReader({
     events,

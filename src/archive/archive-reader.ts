@@ -12,7 +12,7 @@ import { tileWidth } from '../transparency-log/tile.js'
 import type { ArchivedRecords } from './archived-records.js'
 import type { SegmentDocument } from './contract.js'
 import { MemberCache } from './member-cache.js'
-import { createMemberReader, damaged, MemberGoneError, type MemberFormat } from './member-reader.js'
+import { createMemberReader, damaged, MemberGoneError } from './member-reader.js'
 import type { SegmentLookup } from './segment-lookup.js'
 import type { ArchiveStore } from './stores/contract.js'
 
@@ -22,7 +22,6 @@ export interface ArchiveReaderDependencies {
   readonly store: Pick<ArchiveStore, 'get'>
   readonly segments: SegmentLookup
   readonly log: Pick<LogStore, 'leaves' | 'locateAll'>
-  readonly format: MemberFormat
 }
 
 /** Some thirty tiles of events, and as many of records. */
@@ -40,8 +39,8 @@ interface Range {
 }
 
 export function createArchiveReader(deps: ArchiveReaderDependencies): ArchiveReader {
-  const { store, segments, log, format } = deps
-  const members = createMemberReader(store, format)
+  const { store, segments, log } = deps
+  const members = createMemberReader(store)
   const options = { maxBytes: cacheBytes, maxAgeMs: cacheMs }
   const contents = new MemberCache<ReadonlyMap<number, StoredEvent>>(options)
   const recordLists = new MemberCache<ReadonlyMap<number, string>>(options)
@@ -80,7 +79,7 @@ export function createArchiveReader(deps: ArchiveReaderDependencies): ArchiveRea
       const { content } = now
       if (content === null || content.state === 'expired') return new Map<number, StoredEvent>()
       return contents.get(`${content.file.path}\0${String(tile)}`, async () =>
-        members.content(content, await leavesOf(now, tile), tile),
+        members.content(now, content, await leavesOf(now, tile), tile),
       )
     })
 

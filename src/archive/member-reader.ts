@@ -8,20 +8,19 @@ import { gunzip } from 'node:zlib'
 import type { Readable } from 'node:stream'
 import { AnnalsError } from '../errors.js'
 import { leafHashOf } from '../events/record.js'
-import { rebuildLeaf } from '../events/rebuild.js'
-import { eventIdOf, type StoredEvent } from '../events/store.js'
+import type { StoredEvent } from '../events/store.js'
 import type { LogLeaf } from '../transparency-log/store.js'
-import { tileWidth } from '../transparency-log/tile.js'
-import type { ContentState, SegmentFile, SegmentMember } from './contract.js'
+import type { SegmentDocument, SegmentFile, SegmentMember } from './contract.js'
+import {
+  isEmptyLine,
+  maxMemberBytes,
+  parseContentLines,
+  parseRecordLines,
+  storedEventOf,
+  tileOf,
+  type ContentLine,
+} from './segment.js'
 import { ArchiveStoreError, type ArchiveStore } from './stores/contract.js'
-
-/** What the lines of a member say; it rejects with any error where they are none. */
-export interface MemberFormat {
-  /** Events by leaf; undefined for a leaf whose event was damaged, or gone, when it was archived. */
-  content(organizationId: string, lines: Buffer): ReadonlyMap<number, StoredEvent | undefined>
-  /** Records by leaf; '' where there is none. */
-  records(lines: Buffer): ReadonlyMap<number, string>
-}
 
 export interface Opened<Value> {
   readonly value: Value
@@ -32,7 +31,8 @@ export interface Opened<Value> {
 export interface MemberReader {
   /** The events of these leaves of a tile. @throws MemberGoneError; AnnalsError `archive_damaged` | `unavailable` */
   content(
-    content: { readonly file: SegmentFile; readonly state: ContentState },
+    segment: SegmentDocument,
+    content: NonNullable<SegmentDocument['content']>,
     leaves: readonly LogLeaf[],
     tile: number,
   ): Promise<Opened<ReadonlyMap<number, StoredEvent>>>
@@ -57,13 +57,11 @@ export const damaged = (path: string, what: string): AnnalsError =>
   new AnnalsError('archive_damaged', `The archive's object ${path} is damaged: ${what}.`)
 
 const unzip = promisify(gunzip)
-/** 256 events of the largest size, and their salts; what unpacks to more is no member. */
-const maxOpenedBytes = 256 * 512 * 1_024
 /** Objects in memory take more than their text. */
 const memoryFactor = 3
 const retryAfterSeconds = 5
 
-export function createMemberReader(store: Pick<ArchiveStore, 'get'>, format: MemberFormat): MemberReader {
+export function createMemberReader(store: Pick<ArchiveStore, 'get'>): MemberReader {
   /** The lines of a member, as they were before they were packed. */
   async function linesOf({ path }: SegmentFile, member: SegmentMember): Promise<Buffer> {
     let packed: Buffer
@@ -76,60 +74,69 @@ export function createMemberReader(store: Pick<ArchiveStore, 'get'>, format: Mem
     }
     if (packed.length !== member.bytes) throw damaged(path, 'it is cut short')
     try {
-      return await unzip(packed, { maxOutputLength: maxOpenedBytes })
+      return await unzip(packed, { maxOutputLength: maxMemberBytes })
     } catch {
       throw damaged(path, `the bytes from ${String(member.offset)} on do not unpack`)
     }
   }
 
-  async function open<Value>(
+  async function open<Line extends { readonly index: number }>(
     file: SegmentFile,
     tile: number,
-    read: (lines: Buffer) => ReadonlyMap<number, Value>,
-  ): Promise<Opened<ReadonlyMap<number, Value>>> {
-    const member = file.members.find(({ first }) => Math.floor(first / tileWidth) === tile)
+    parse: (lines: Buffer) => readonly Line[],
+  ): Promise<Opened<ReadonlyMap<number, Line>>> {
+    const member = file.members.find(({ first }) => tileOf(first) === tile)
     if (member === undefined) return { value: new Map(), bytes: 0 }
     const lines = await linesOf(file, member)
     try {
-      return { value: read(lines), bytes: lines.length * memoryFactor }
+      const value = new Map(parse(lines).map((line) => [line.index, line]))
+      return { value, bytes: lines.length * memoryFactor }
     } catch {
       throw damaged(file.path, `the lines from leaf ${String(member.first)} on are not what was written`)
     }
   }
 
   return {
-    async content({ file, state }, leaves, tile) {
-      const organizationId = file.path.slice(0, file.path.indexOf('/'))
-      const { value, bytes } = await open(file, tile, (lines) => format.content(organizationId, lines))
+    async content({ organizationId, damaged: damagedLeaves }, { file, state }, leaves, tile) {
+      const { value, bytes } = await open(file, tile, parseContentLines)
+      if (value.size > leaves.length) throw damaged(file.path, 'it holds more than was archived')
       const found = new Map<number, StoredEvent>()
       for (const leaf of leaves) {
-        const event = value.get(leaf.index)
-        if (event !== undefined) {
-          if (!makesLeaf(event, leaf)) throw altered(file, leaf)
-          found.set(leaf.index, event)
-        } else if (state === 'kept' && !value.has(leaf.index)) {
-          throw damaged(file.path, `leaf ${String(leaf.index)} is missing in it`)
+        const line = value.get(leaf.index)
+        if (line === undefined) {
+          // Only what expired has no line, and only where nothing was damaged is an empty one none of ours.
+          if (state === 'kept') throw missing(file, leaf)
+        } else if (!isEmptyLine(line)) {
+          found.set(leaf.index, verified(organizationId, line, leaf, file))
+        } else if (damagedLeaves === 0) {
+          throw missing(file, leaf)
         }
       }
-      if (value.size > leaves.length) throw damaged(file.path, 'it holds more than was archived')
       return { value: found, bytes }
     },
     async records({ file }, leaves, tile) {
-      const { value, bytes } = await open(file, tile, (lines) => format.records(lines))
+      const { value, bytes } = await open(file, tile, parseRecordLines)
+      const found = new Map<number, string>()
       for (const leaf of leaves) {
-        const record = value.get(leaf.index)
-        if (record === undefined) throw damaged(file.path, `leaf ${String(leaf.index)} is missing in it`)
-        if (record !== '' && !leafHashOf(record).equals(leaf.leafHash)) throw altered(file, leaf)
+        const line = value.get(leaf.index)
+        if (line === undefined) throw missing(file, leaf)
+        if (line.record !== '' && !leafHashOf(line.record).equals(leaf.leafHash)) throw altered(file, leaf)
+        found.set(leaf.index, line.record)
       }
-      return { value, bytes }
+      return { value: found, bytes }
     },
   }
 }
 
-function makesLeaf(event: StoredEvent, { eventId, leafHash }: LogLeaf): boolean {
-  const rebuilt = rebuildLeaf(event)
-  return rebuilt !== undefined && eventIdOf(event._id) === eventId && rebuilt.leafHash.equals(leafHash)
+/** The event of a line, which has to make its leaf. */
+function verified(organizationId: string, line: ContentLine, leaf: LogLeaf, file: SegmentFile): StoredEvent {
+  const event = line.id === leaf.eventId ? storedEventOf(organizationId, line) : undefined
+  if (event?.leafHash.equals(leaf.leafHash) === true) return event
+  throw altered(file, leaf)
 }
+
+const missing = (file: SegmentFile, { index }: LogLeaf) =>
+  damaged(file.path, `leaf ${String(index)} is missing in it`)
 
 const altered = (file: SegmentFile, { index }: LogLeaf) =>
   damaged(file.path, `leaf ${String(index)} is not the one that was sealed`)

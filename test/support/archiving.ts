@@ -2,20 +2,12 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
+import { createArchiveReader, type ArchiveReader } from '../../src/archive/archive-reader.js'
+import { formatContentLine, formatRecordLine } from '../../src/archive/segment.js'
 import type { Core } from '../../src/composition.js'
 import type { SegmentDocument, SegmentMember } from '../../src/archive/contract.js'
 import { eventDocumentId, eventIdOf, type StoredEvent } from '../../src/events/store.js'
 import { collectionNames } from '../../src/mongo/collections.js'
-
-const encoded = (value: unknown): unknown => {
-  if (value instanceof Uint8Array) return { $b: Buffer.from(value).toString('base64') }
-  if (value instanceof Date) return { $d: value.getTime() }
-  if (typeof value === 'bigint') return { $t: String(value) }
-  if (Array.isArray(value)) return value.map(encoded)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, encoded(member)]))
-}
-const encode = (value: unknown) => JSON.stringify(encoded(value))
 
 const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
 
@@ -82,7 +74,7 @@ async function archiveSegment(
     sealedAt.push(...leaves.map((leaf) => leaf.sealedAt))
     const first = leaves[0]?.index ?? 0
     const add = (chunks: Buffer[], members: SegmentMember[], lines: string[]) => {
-      const packed = gzipSync(lines.map((line) => `${line}\n`).join(''))
+      const packed = gzipSync(lines.join(''))
       members.push({
         first,
         offset: chunks.reduce((sum, { length }) => sum + length, 0),
@@ -90,16 +82,17 @@ async function archiveSegment(
       })
       chunks.push(packed)
     }
+    const archived = leaves.map((leaf) => ({
+      ...leaf,
+      record: list[leaf.index % 256] ?? '',
+      event: rows.get(leaf.eventId),
+    }))
     add(
       content,
       contentMembers,
-      leaves.map(({ index, eventId }) => encode({ i: index, e: rows.get(eventId) })),
+      archived.map(({ index, eventId, event }) => formatContentLine(index, eventId, event)),
     )
-    add(
-      records,
-      recordMembers,
-      leaves.map(({ index }) => JSON.stringify({ i: index, r: list[index % 256] ?? '' })),
-    )
+    add(records, recordMembers, archived.map(formatRecordLine))
   }
   const base = `${organizationId}/${String(generation)}/${String(from).padStart(12, '0')}-${String(to).padStart(12, '0')}`
   const put = async (path: string, chunks: Buffer[], members: SegmentMember[]) => {
@@ -147,3 +140,11 @@ async function deleteHot(
   await core.events.deleteMany({ _id: { $in: events.map(({ _id }) => _id) } })
   await segmentsOf(core).updateOne({ _id: segment._id }, { $set: { hotDeletedAt: new Date() } })
 }
+
+/** A reader of its own, with nothing in memory yet. */
+export const archiveReaderOf = (core: Core): ArchiveReader =>
+  createArchiveReader({
+    store: core.archive,
+    segments: core.segments,
+    log: core.sealing.store,
+  })
