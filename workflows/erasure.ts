@@ -300,10 +300,10 @@ async function perform(step: RunningStep, request: ErasureReference): Promise<Fo
 
 function record(request: ErasureReference, version: number, found: Found): Promise<ErasureSnapshot> {
   if (found.event === 'wait_for_expiry') {
+    const { maxExpiryWaitMs, expiryRetryMs } = erasureTiming
     const now = Date.now()
-    const asked = Date.parse(found.until)
-    const waitMs = Math.max(erasureTiming.minExpiryWaitMs, Number.isFinite(asked) ? asked - now : 0)
-    const untilMs = now + Math.min(waitMs, erasureTiming.maxExpiryWaitMs)
+    const waitMs = Date.parse(found.until) - now
+    const untilMs = now + (waitMs > 0 ? Math.min(waitMs, maxExpiryWaitMs) : expiryRetryMs)
     return activities('Wait for what remains').awaitErasureExpiry(request, { version, untilMs })
   }
   return activities('Record where it stands').advanceErasure(request, { ...found, version, atMs: Date.now() })

@@ -17,9 +17,10 @@ export const erasureTiming = {
   graceMs: 60_000,
   /** A hold is looked at again after so long. */
   holdRecheckMs: 6 * 3_600_000,
-  /** What still remains is looked at again after so long at the latest, and not more often than this. */
-  minExpiryWaitMs: 60_000,
+  /** What still remains is looked at again when it is to be gone, and after so long at the latest. */
   maxExpiryWaitMs: 7 * 86_400_000,
+  /** Where it was to be gone by now and is not. */
+  expiryRetryMs: 3_600_000,
   /** The workflow starts a new history after so many events. */
   historyEvents: 1_000,
 } as const
