@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
 import { registerDemo } from './commands/demo.js'
+import { registerErasure } from './commands/erasure.js'
 import { registerImport } from './commands/import.js'
 import { registerKeys } from './commands/keys.js'
 import { registerLog } from './commands/log.js'
@@ -34,6 +35,7 @@ const commands: readonly RegisterCommand[] = [
   registerImport,
   registerLog,
   registerVerify,
+  registerErasure,
 ]
 
 export function createProgram(context: CliContext): Command {
