@@ -11,6 +11,7 @@
 import type { ClientSession, MongoClient } from 'mongodb'
 import { AnnalsError, notFound, type FieldErrorCode } from '../errors.js'
 import type { SystemEventWriter } from '../events/contract.js'
+import { notePersonalRead } from '../events/personal-reads.js'
 import { newId } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import { inTransaction } from '../mongo/transaction.js'
@@ -99,21 +100,21 @@ export function createHoldService(dependencies: HoldServiceDependencies): HoldSe
   ): Promise<readonly string[] | undefined> {
     const { subject, identifier } = scope
     if (identifier === undefined) return subject === undefined ? undefined : [subject]
-    // Looking a person up is noted whatever it finds, as every look-up by a personal value is.
-    await systemEvents.write({
-      organizationId,
-      action: 'annals.personal.read',
-      occurredAt: now(),
-      actor: { type: 'principal', id: author.principal },
-      context: { requestId: author.requestId },
-      metadata: { by: 'hold', kind: identifier.kind, events: 0 },
-    })
     const keyset = await dependencies.keysetOf(organizationId)
     const query =
       identifier.kind === 'email'
         ? { email: identifier.value }
         : { id: identifier.value, type: identifier.type }
     const found = [...(await dependencies.directory.find(keyset, query))].sort()
+    // Looking a person up is noted whatever it finds, as every look-up by a personal value is.
+    await notePersonalRead(systemEvents, {
+      organizationId,
+      reader: { principal: author.principal, personal: true, requestId: author.requestId },
+      note: { by: 'hold', kind: identifier.kind },
+      events: 0,
+      shown: found,
+      leases: [],
+    })
     if (found.length === 0)
       throw refused('scope.identifier', 'unknown_person', 'no event names this person, or not any more')
     if (found.length > holdLimits.maxSubjects)

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SegmentDocument } from '../../src/archive/contract.js'
 import { collectionNames } from '../../src/mongo/collections.js'
+import { createRetentionClock } from '../../src/retention/clock-store.js'
 import { runIdOf } from '../../src/retention/runs.js'
 import { newestSegments, surveyArchive } from '../../src/retention/survey.js'
 import {
@@ -109,6 +110,37 @@ describe('how far archiving is behind', () => {
     expect(text).toMatch(/^annals_retention_runs_needing_operator 0$/m)
     expect(text).toMatch(/^annals_retention_clock_leapt 0$/m)
   })
+})
+
+test('the clock that retention goes by is shared, and survives whoever looked at it', async () => {
+  const { db } = world.api.core
+  let ahead = 0
+  const looking = () =>
+    createRetentionClock(db, {
+      now: () => new Date(now.getTime() + ahead),
+      databaseNow: () => Promise.resolve(new Date(now.getTime() + ahead + day)),
+    })
+  const all = await Promise.all(Array.from({ length: 5 }, () => looking().look()))
+  expect(all.map((time) => time.now)).toEqual(all.map(() => now))
+  ahead = 5 * 365 * day
+  expect(await looking().look()).toMatchObject({ verdict: 'leapt', now })
+  ahead += day
+  expect((await looking().look()).now).toEqual(now)
+  // Asking without noting settles nothing.
+  ahead += 1.5 * day
+  await looking().peek()
+  ahead += 1.5 * day
+  expect((await looking().look()).now).toEqual(now)
+  ahead = 7 * day
+  expect(await looking().look()).toMatchObject({ verdict: 'leapt', now })
+  ahead = 1 * day
+  expect(await looking().look()).toMatchObject({ verdict: 'steady', now: daysAgo(-1) })
+  // The real clocks: those of this process and of the server.
+  await db.collection<{ _id: string }>(collectionNames.deployment).deleteOne({ _id: 'retentionClock' })
+  const real = await createRetentionClock(db).look()
+  expect(real.verdict).toBe('steady')
+  expect(real.now.getTime()).toBeLessThanOrEqual(Date.now())
+  expect(real.now > daysAgo(365)).toBe(true)
 })
 
 describe('runs', () => {
