@@ -117,7 +117,8 @@ async function run(input: ErasureInput): Promise<ErasureResult> {
       async ({ actionId }) => {
         const asked: Asked = { actionId, answer: undefined }
         queue.push(asked)
-        await condition(() => asked.answer !== undefined)
+        // A handler runs in the scope of the workflow, which somebody may have cancelled.
+        await CancellationScope.nonCancellable(() => condition(() => asked.answer !== undefined))
         return asked.answer ?? { applied: false, code: 'not_found', state: null }
       },
       { validator: (reference) => validate(action, reference, snapshot, queue.length) },

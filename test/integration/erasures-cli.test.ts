@@ -1,0 +1,102 @@
+import { beforeAll, expect, test } from 'vitest'
+import type { CliContext } from '../../src/cli/context.js'
+import { createOutput } from '../../src/cli/output.js'
+import { run } from '../../src/cli/program.js'
+import { loadConfig } from '../../src/config.js'
+import { createLogger } from '../../src/logging.js'
+import { eventually, openErasureWorld, organizationId, type ErasureWorld } from './erasures-world.js'
+
+let world: ErasureWorld
+
+beforeAll(async () => {
+  world = await openErasureWorld()
+  await world.work()
+})
+
+/** Runs one command line as the holder of a key. */
+async function annals(key: string, ...line: string[]) {
+  const written = { out: '', error: '' }
+  const streams = {
+    out: { write: (text: string) => ((written.out += text), true) },
+    error: { write: (text: string) => ((written.error += text), true) },
+  }
+  const unused = () => Promise.reject(new Error('not part of this test'))
+  const context: CliContext = {
+    services: { openApi: unused, openKeys: unused, openLog: unused, setup: unused, up: unused },
+    loadConfig: () => loadConfig({ ANNALS_DATA_DIR: '/nonexistent', ANNALS_URL: world.url, ANNALS_KEY: key }),
+    createLogger: () => createLogger('silent'),
+    output: (command) => createOutput(command.optsWithGlobals<{ json?: boolean }>().json === true, streams),
+  }
+  const args = ['erasure', ...line, '--organization', organizationId]
+  const exitCode = await run(args, context, createOutput(line.includes('--json'), streams))
+  return { exitCode, ...written }
+}
+
+const submitted = async (): Promise<string> => {
+  const who = [
+    '--id',
+    `user:u_${String(Math.random())}`,
+    '--email',
+    `jane.${String(Math.random())}@acme.example`,
+  ]
+  const about = ['--ground', '17(1)(b)', '--requester', 'the person', '--channel', 'letter']
+  const { exitCode, out, error } = await annals(world.keys.first, 'submit', ...who, ...about, '--json')
+  expect([exitCode, error]).toEqual([0, ''])
+  return (JSON.parse(out) as { id: string }).id
+}
+
+test('an officer submits and verifies, a second one approves, and the first one follows it to its end', async () => {
+  const id = await submitted()
+  const verified = await annals(
+    world.keys.first,
+    'verify-identity',
+    id,
+    '--method',
+    'passport',
+    '--result',
+    'verified',
+  )
+  expect(verified).toMatchObject({ exitCode: 0, error: '' })
+  await eventually(
+    () => annals(world.keys.first, 'show', id),
+    ({ out }) => out.includes(': review, due'),
+  )
+  const own = await annals(world.keys.first, 'approve', id)
+  expect(own.exitCode).toBe(5)
+  const approved = await annals(
+    world.keys.second,
+    'approve',
+    id,
+    '--exempt',
+    'billing.*=17(3)(b)',
+    '--confirm',
+    '1',
+    '--json',
+  )
+  expect(approved.exitCode).toBe(0)
+  expect(JSON.parse(approved.out)).toMatchObject({ exempt: [{ class: 'billing.*', ground: '17(3)(b)' }] })
+  const shown = await eventually(
+    () => annals(world.keys.first, 'show', id),
+    ({ out }) => out.includes(`${id}: completed`),
+  )
+  expect(shown.out).toContain('hot_events: 3')
+  expect(shown.out).toContain('verified_clean')
+  expect((await annals(world.keys.second, 'withdraw', id)).exitCode).toBe(5)
+})
+
+test('refusals of role and state exit with 5, bad words with 2, an address where nobody is with 4', async () => {
+  const id = await submitted()
+  expect((await annals(world.keys.operator, 'show', id)).exitCode).toBe(5)
+  expect((await annals(world.keys.second, 'approve', id)).exitCode).toBe(5)
+  expect((await annals(world.keys.operator, 'retry', id)).exitCode).toBe(5)
+  expect((await annals(world.keys.first, 'show', 'erasure_nonsense')).exitCode).toBe(5)
+  expect((await annals(world.keys.first, 'extend', id)).exitCode).toBe(2)
+  expect((await annals(world.keys.second, 'deny', id, '--ground', '17(1)(a)', '--note', 'x')).exitCode).toBe(
+    2,
+  )
+  expect((await annals(world.keys.second, 'approve', id, '--exempt', 'billing')).exitCode).toBe(2)
+  expect((await annals(world.keys.first, 'show', id, '--url', 'http://127.0.0.1:9')).exitCode).toBe(4)
+  const denied = await annals(world.keys.first, 'extend', id, '--reason', 'many records', '--json')
+  expect(JSON.parse(denied.out)).toMatchObject({ id, extended: true })
+  expect((await annals(world.keys.first, 'withdraw', id)).out).toContain(`${id}: withdrawn`)
+})
