@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile, chmod } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile, chmod } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -65,6 +65,15 @@ test('a folder in whose place a file lies is a store that cannot be read, not on
   await expect(store.head('a/b')).rejects.toMatchObject(unavailable)
   await expect(put(store, 'a/b', Buffer.from('x'))).rejects.toMatchObject(unavailable)
   expect(await store.get('a')).toBeDefined()
+})
+
+test('a file that is cut short while it is read ends in an error, and never like a whole one', async () => {
+  const root = join(folder, 'cut')
+  const store = createFolderStore({ folder: root })
+  await put(store, 'a/b', someBytes(900_000))
+  const stream = await store.get('a/b')
+  await truncate(join(root, 'a/b'), 300_000)
+  await expect(read(stream)).rejects.toMatchObject({ name: 'ArchiveStoreError', code: 'unavailable' })
 })
 
 test.each(['write', 'sync'])(
