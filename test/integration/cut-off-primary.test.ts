@@ -6,10 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openCore, type Core } from '../../src/composition.js'
 import type { StoredEvent } from '../../src/events/store.js'
 import { createLogger } from '../../src/logging.js'
+import type { AnchorHeadDocument } from '../../src/transparency-log/anchor/anchor-store.js'
 import type { LogHeadDocument } from '../../src/transparency-log/store.js'
+import { createAnchorOracle } from '../support/anchor-oracle.js'
+import { handClock, sealingOf } from '../support/anchoring.js'
 import { createLogOracle, type Acknowledged, type LogOracle } from '../support/log-oracle.js'
 import { startReplicaSet, type Member, type ReplicaSet } from '../support/replica-set.js'
 import { accept, drainUntilSealed, personEvent } from '../support/sealing.js'
+import { startWitness } from '../support/witness.js'
 import { openWorld, type World } from '../support/world.js'
 
 let set: ReplicaSet
@@ -33,6 +37,7 @@ const on = (member: Member) => {
   return {
     heads: db.collection<LogHeadDocument>('logHeads'),
     events: db.collection<StoredEvent>('events'),
+    anchorHeads: db.collection<AnchorHeadDocument>('anchorHeads'),
   }
 }
 const headOn = async (member: Member, organizationId: string) =>
@@ -149,6 +154,51 @@ async function drainPatiently(organizationId: string): Promise<void> {
     )
     .toBe('sealed')
 }
+
+test('an entry of the anchor log that only a cut-off primary has is shown to no witness, and one log goes on', async () => {
+  const organizationId = 'org_cut_anchor'
+  const oracle = createAnchorOracle(core())
+  const witness = await startWitness('witness.example/cut')
+  const clock = handClock()
+  const { keys } = core().sealing.anchoring
+  witness.trust(keys.origin(1), await keys.verifierKeys(1))
+  const using = { now: clock.now, witnesses: [{ url: witness.url, key: witness.key }] }
+  const victim = await openVictim()
+  const [ours, its] = [sealingOf(world, using), sealingOf(world, { ...using, core: victim })]
+  await accept(core(), organizationId, 2)
+  await drainUntilSealed(core(), organizationId)
+  expect(await ours.anchoring.anchorOnce()).toBe('anchored')
+  await ours.anchoring.witnessOnce()
+  expect(await oracle.findings([witness.key])).toEqual([])
+  await accept(core(), organizationId, 2)
+  await drainUntilSealed(core(), organizationId)
+
+  clock.pass(60_000)
+  const primary = await set.primary()
+  const rollbacks = await primary.rollbackId()
+  const struck = primary.cutOffAt('commitTransaction', '')
+  const made = its.anchoring.anchorOnce().catch(() => undefined)
+  await struck
+  const sizeOn = async () => (await on(primary).anchorHeads.findOne({ _id: 'current' }))?.size
+  await expect.poll(sizeOn, waiting).toBe(2)
+  // Another process looks for something to show: there is nothing new.
+  expect(await ours.anchoring.witnessOnce()).toMatchObject([{ cosigned: true }])
+  expect(witness.seen('annals.local/anchor')?.size).toBe(1)
+  await kill(victim)
+  await made
+
+  await expect.poll(async () => (await othersOf(primary)).some(Boolean), waiting).toBe(true)
+  await expect
+    .poll(() => ours.anchoring.anchorOnce().catch((error: unknown) => error), waiting)
+    .toBe('anchored')
+  await rolledBack(primary, rollbacks)
+  await expect
+    .poll(() => ours.anchoring.witnessOnce().catch(() => []), waiting)
+    .toMatchObject([{ cosigned: true }])
+  expect(witness.answers).toEqual([200, 200])
+  expect(await oracle.findings([witness.key])).toEqual([])
+  await witness.stop()
+}, 180_000)
 
 describe('intake', () => {
   test('whose primary is cut off acknowledges nothing that is rolled back, and everything that stays', async () => {

@@ -13,6 +13,7 @@ type Receipt struct {
 	Index      int64
 	Proof      tlog.RecordProof
 	Checkpoint *Checkpoint
+	Extra      []byte // opaque to C2SP; Annals has its anchor proof there
 }
 
 // OpenReceipt reads a receipt and checks that it proves a record with this hash.
@@ -23,7 +24,11 @@ func (k *Keys) OpenReceipt(where string, text []byte, leaf tlog.Hash) (*Receipt,
 		return nil, mismatch(where, "is no tlog-proof@v1")
 	}
 	lines = lines[1:]
+	receipt := &Receipt{Proof: tlog.RecordProof{}}
 	if len(lines) > 0 && strings.HasPrefix(lines[0], "extra ") {
+		if receipt.Extra = decoded(strings.TrimPrefix(lines[0], "extra ")); receipt.Extra == nil {
+			return nil, mismatch(where, "has extra data that is no base64")
+		}
 		lines = lines[1:]
 	}
 	if len(lines) == 0 || !strings.HasPrefix(lines[0], "index ") {
@@ -33,7 +38,7 @@ func (k *Keys) OpenReceipt(where string, text []byte, leaf tlog.Hash) (*Receipt,
 	if err != nil {
 		return nil, mismatch(where, "has an index that is none")
 	}
-	receipt := &Receipt{Index: index, Proof: tlog.RecordProof{}}
+	receipt.Index = index
 	for _, line := range lines[1:] {
 		hash, err := parseHash(line)
 		if err != nil {

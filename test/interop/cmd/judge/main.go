@@ -43,9 +43,10 @@ func main() {
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("judge", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	var keys, witnesses list
+	var keys, witnesses, anchorKeys list
 	flags.Var(&keys, "key", "verifier `key` of the log; again for each key it signs with")
 	flags.Var(&witnesses, "witness", "verifier `key` of a witness; may be repeated")
+	flags.Var(&anchorKeys, "anchor-key", "verifier `key` of the anchor log, to check the anchor proofs of receipts; may be repeated")
 	url := flags.String("url", "", "`prefix` of the log, such as http://127.0.0.1:4100/v1/organizations/org_acme/log")
 	token := flags.String("token", "", "API `key` that may read the log")
 	rounds := flags.Int("rounds", 1, "checkpoints to audit, one after another")
@@ -62,13 +63,21 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stderr, "judge: -url and a well-formed -key are needed, and no other arguments", errorText(err))
 		return exitUsage
 	}
+	var anchor *audit.Keys
+	if len(anchorKeys) > 0 {
+		if anchor, err = audit.ParseKeys(anchorKeys, witnesses); err != nil {
+			fmt.Fprintln(stderr, "judge: a well-formed -anchor-key is needed", errorText(err))
+			return exitUsage
+		}
+	}
 	auditor := &audit.Auditor{
 		Server: &audit.Server{
 			Prefix: strings.TrimSuffix(*url, "/"),
 			Token:  *token,
 			Client: &http.Client{Timeout: 30 * time.Second},
 		},
-		Keys: trusted,
+		Keys:   trusted,
+		Anchor: anchor,
 	}
 	if err := resume(auditor, *state); err != nil {
 		return fail(stderr, err, exitFailed)
@@ -86,9 +95,9 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 		if err != nil {
 			return fail(stderr, err, exitUnreachable)
 		}
-		fmt.Fprintf(stdout, "%s: %d leaves; %d tiles, %d bundles, %d records (%d withheld), %d inclusion proofs, %d receipts, %d consistency proofs; %d witnesses\n",
+		fmt.Fprintf(stdout, "%s: %d leaves; %d tiles, %d bundles, %d records (%d withheld), %d inclusion proofs, %d receipts (%d anchored), %d consistency proofs; %d witnesses\n",
 			report.Origin, report.Size, report.Tiles, report.Bundles, report.Records, report.Withheld,
-			report.Inclusions, report.Receipts, report.Consistency, len(report.Witnesses))
+			report.Inclusions, report.Receipts, report.Anchored, report.Consistency, len(report.Witnesses))
 	}
 	if *state != "" {
 		if err := os.WriteFile(*state, auditor.Last.Note, 0o600); err != nil {
