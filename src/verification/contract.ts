@@ -45,6 +45,17 @@ export const findingCodes = [
   'anchor_invalid',
   'anchor_foreign',
   'anchor_differs',
+  // An archive.
+  'manifest_missing',
+  'manifest_invalid',
+  'manifest_foreign',
+  'chain_broken',
+  'object_missing',
+  'object_differs',
+  'object_unknown',
+  'member_malformed',
+  'counts_differ',
+  'leaf_missing',
 ] as const
 export type FindingCode = (typeof findingCodes)[number]
 

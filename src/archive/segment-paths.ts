@@ -1,0 +1,61 @@
+/** Where the objects of a segment lie (contract.ts), and back from a path to what it names. Pure. */
+import { organizationIdPattern } from '../organizations/contract.js'
+import type { SegmentRange } from './contract.js'
+
+const digits = 12
+/** Leaf numbers have twelve digits. */
+export const maxLeaf = 10 ** digits - 1
+const padded = (leaf: number): string => String(leaf).padStart(digits, '0')
+
+/** `<org>/<generation>/<from>`: names a segment in MongoDB. */
+export const segmentId = ({ organizationId, generation, from }: Omit<SegmentRange, 'to'>): string =>
+  `${organizationId}/${String(generation)}/${padded(from)}`
+
+const base = (range: SegmentRange): string => `${segmentId(range)}-${padded(range.to)}`
+
+export const recordsPath = (range: SegmentRange): string => `${base(range)}.records.ndjson.gz`
+export const recordsManifestPath = (range: SegmentRange): string => `${base(range)}.records.manifest`
+export const contentPath = (range: SegmentRange, revision: number): string =>
+  `${base(range)}.content.${String(revision)}.ndjson.gz`
+export const contentManifestPath = (range: SegmentRange, revision: number): string =>
+  `${base(range)}.content.${String(revision)}.manifest`
+/** The beginning of the paths of everything that a segment has. */
+export const segmentPrefix = (range: SegmentRange): string => `${base(range)}.`
+
+/** The verifier keys of an archive's manifests, one a line. No organization's id has a dot. */
+export const archiveKeysPath = 'archive.keys'
+
+export type SegmentObjectKind = 'records' | 'recordsManifest' | 'content' | 'contentManifest'
+
+export interface SegmentObject extends SegmentRange {
+  readonly kind: SegmentObjectKind
+  /** Of content, from 1; 0 for records. */
+  readonly revision: number
+}
+
+const shape =
+  /^([^/]+)\/([1-9]\d{0,8})\/(\d{12})-(\d{12})\.(records|content)(?:\.([1-9]\d{0,8}))?\.(ndjson\.gz|manifest)$/
+
+/** undefined for a path that no segment has. */
+export function parseSegmentPath(path: string): SegmentObject | undefined {
+  const [, organizationId = '', generation, from, to, part, revision, end] = shape.exec(path) ?? []
+  if (!organizationIdPattern.test(organizationId)) return undefined
+  if ((part === 'content') !== (revision !== undefined) || Number(from) >= Number(to)) return undefined
+  const isManifest = end === 'manifest'
+  const kind =
+    part === 'content'
+      ? isManifest
+        ? 'contentManifest'
+        : 'content'
+      : isManifest
+        ? 'recordsManifest'
+        : 'records'
+  return {
+    organizationId,
+    generation: Number(generation),
+    from: Number(from),
+    to: Number(to),
+    kind,
+    revision: Number(revision ?? 0),
+  }
+}

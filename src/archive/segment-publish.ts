@@ -1,0 +1,191 @@
+/**
+ * Puts the objects of a segment into the archive, data before manifests. If the process dies in between, the next attempt
+ * finds what is there:
+ *
+ *     data without a manifest   the same bytes are kept; others are deleted and written again: nobody has vouched for
+ *                               them, and nothing names them
+ *     a records manifest        it stands, with its file, if it names the same segment before it: the records of a range
+ *                               are what they are, and reading them back verifies them
+ *     a content manifest        the same content is kept; where it differs (an erasure came in between), it becomes the
+ *                               next revision
+ *
+ * so that nothing signed is ever deleted or changed here.
+ */
+import { Readable } from 'node:stream'
+import { maxNoteBytes, type Signer, type Verifier } from '../transparency-log/note.js'
+import type { SegmentDocument, SegmentFile, SegmentRange } from './contract.js'
+import { SegmentFault } from './segment-fault.js'
+import type { ArchiveKeys } from './segment-keys.js'
+import {
+  formatManifest,
+  openContentManifest,
+  openRecordsManifest,
+  sha256Of,
+  type ContentManifest,
+  type RecordsManifest,
+} from './segment-manifest.js'
+import {
+  archiveKeysPath,
+  contentManifestPath,
+  contentPath,
+  recordsManifestPath,
+  recordsPath,
+} from './segment-paths.js'
+import { readObject } from './segment-reader.js'
+import type { SpoolFile } from './segment-spool.js'
+import { ArchiveStoreError, type ArchiveStore } from './stores/contract.js'
+
+export type WrittenRecords = NonNullable<SegmentDocument['records']>
+export type WrittenContent = NonNullable<SegmentDocument['content']>
+
+export interface Signing {
+  /** Newest first. */
+  readonly signers: readonly Signer[]
+  readonly verifiers: readonly Verifier[]
+}
+
+export type RecordsStatement = Omit<RecordsManifest, 'file' | keyof SegmentRange>
+export type ContentStatement = Omit<ContentManifest, 'file' | 'revision' | keyof SegmentRange>
+
+export interface SegmentPublisher {
+  signing(): Promise<Signing>
+  records(
+    range: SegmentRange,
+    spooled: SpoolFile,
+    statement: RecordsStatement,
+    signing: Signing,
+    lockUntil: Date | undefined,
+  ): Promise<WrittenRecords>
+  /**
+   * Under the first revision, from the given one on, that is free or says the same.
+   * @param spooled undefined = a file of no bytes
+   */
+  content(
+    range: SegmentRange,
+    spooled: SpoolFile | undefined,
+    firstRevision: number,
+    statement: ContentStatement,
+    signing: Signing,
+  ): Promise<WrittenContent>
+  /** Puts the verifier keys where a verifier looks for them. */
+  keys(): Promise<void>
+}
+
+/** More revisions than that were not written by anybody. */
+const maxAttempts = 1_000
+const emptyFile: Omit<SegmentFile, 'path'> = { bytes: 0, sha256: sha256Of(''), members: [] }
+
+export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): SegmentPublisher {
+  async function putData(
+    spooled: SpoolFile,
+    { path, bytes, sha256 }: SegmentFile,
+    lockUntil: Date | undefined,
+  ): Promise<void> {
+    const options = { sha256: Buffer.from(sha256, 'hex'), bytes, lockUntil }
+    try {
+      await store.put(path, () => spooled.read(), options)
+    } catch (error) {
+      if (!isExisting(error)) throw error
+      await store.delete(path)
+      await store.put(path, () => spooled.read(), options)
+    }
+  }
+
+  /** @returns SHA-256 of the note */
+  async function putManifest(
+    path: string,
+    manifest: RecordsManifest | ContentManifest,
+    { signers }: Signing,
+    lockUntil?: Date,
+  ): Promise<string> {
+    const bytes = Buffer.from(formatManifest(manifest, signers), 'utf8')
+    const sha256 = sha256Of(bytes)
+    await store.put(path, () => Readable.from([bytes]), {
+      sha256: Buffer.from(sha256, 'hex'),
+      bytes: bytes.length,
+      lockUntil,
+    })
+    return sha256
+  }
+
+  async function adoptRecords(
+    range: SegmentRange,
+    { previous }: RecordsStatement,
+    { verifiers }: Signing,
+  ): Promise<WrittenRecords | undefined> {
+    const path = recordsManifestPath(range)
+    const note = await readObject(store, path, maxNoteBytes)
+    if (note === undefined) return undefined
+    const { manifest, sha256 } = openRecordsManifest(note, range, verifiers)
+    if (manifest.previous !== previous)
+      throw new SegmentFault('chain_broken', path, 'it names another segment before it')
+    return { file: manifest.file, manifestPath: path, manifestSha256: sha256 }
+  }
+
+  return {
+    signing: async () => ({ signers: await keys.signers(), verifiers: await keys.verifiers() }),
+
+    async records(range, spooled, statement, signing, lockUntil) {
+      const found = await adoptRecords(range, statement, signing)
+      if (found !== undefined) return found
+      const file = { path: recordsPath(range), ...(await spooled.finish()) }
+      await putData(spooled, file, lockUntil)
+      const manifest = { ...statement, ...range, file: withOwnMembers(file) }
+      const manifestPath = recordsManifestPath(range)
+      try {
+        const manifestSha256 = await putManifest(manifestPath, manifest, signing, lockUntil)
+        return { file, manifestPath, manifestSha256 }
+      } catch (error) {
+        // Another attempt was quicker, and may have taken another checkpoint.
+        const other = isExisting(error) ? await adoptRecords(range, statement, signing) : undefined
+        if (other === undefined) throw error
+        return other
+      }
+    },
+
+    async content(range, spooled, firstRevision, statement, signing) {
+      const data = spooled === undefined ? emptyFile : await spooled.finish()
+      const { state } = statement
+      let revision = firstRevision
+      for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+        const file = { path: contentPath(range, revision), ...data }
+        const manifestPath = contentManifestPath(range, revision)
+        const manifest = { ...statement, ...range, revision, file: withOwnMembers(file) }
+        const note = await readObject(store, manifestPath, maxNoteBytes)
+        if (note !== undefined) {
+          const found = openContentManifest(note, range, revision, signing.verifiers)
+          if (isSameContent(found.manifest, manifest))
+            return { state, revision, file, manifestPath, manifestSha256: found.sha256 }
+          revision += 1
+          continue
+        }
+        if (spooled !== undefined) await putData(spooled, file, undefined)
+        try {
+          const manifestSha256 = await putManifest(manifestPath, manifest, signing)
+          return { state, revision, file, manifestPath, manifestSha256 }
+        } catch (error) {
+          // Another attempt was quicker: what it wrote is looked at next.
+          if (!isExisting(error)) throw error
+        }
+      }
+      throw new Error('no revision of a content is free')
+    },
+
+    async keys() {
+      const text = (await keys.verifierKeys()).map((key) => `${key}\n`).join('')
+      const there = await readObject(store, archiveKeysPath, maxNoteBytes)
+      if (there?.toString('utf8') !== text) await store.replace(archiveKeysPath, Buffer.from(text, 'utf8'))
+    },
+  }
+}
+
+/** Lists of the contract are read-only, those of a schema are not. */
+const withOwnMembers = (file: SegmentFile) => ({ ...file, members: [...file.members] })
+
+const isExisting = (error: unknown): boolean => error instanceof ArchiveStoreError && error.code === 'exists'
+
+const isSameContent = (a: ContentManifest, b: ContentManifest): boolean =>
+  a.file.sha256 === b.file.sha256 &&
+  a.records === b.records &&
+  a.state === b.state &&
+  a.ledgerSequence === b.ledgerSequence

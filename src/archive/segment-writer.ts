@@ -1,0 +1,264 @@
+/**
+ * Writes a segment: streams leaves and events to a spool on the local disk, and from there to the archive
+ * (segment-publish.ts says what a second attempt finds). In memory are the leaves of one tile. What was written is to be
+ * verified by segment-verify.ts, from the archive's own bytes, before anything is deleted anywhere.
+ *
+ *     const writer = createSegmentWriter({ store, keys, spoolFolder })
+ *     const evidence = await readEvidence(log, logKeys, range)
+ *     const segment = await writer.write(range, leaves, { evidence, previous })
+ *     await verifySegment(store, range, { verifiers, revision: segment.content.revision, previous, onLeaves })
+ */
+import { base64 } from '../transparency-log/encoding.js'
+import { Frontier } from '../transparency-log/frontier.js'
+import { equalHashes } from '../transparency-log/hash.js'
+import { nodeHasher } from '../transparency-log/node-crypto.js'
+import { tileWidth } from '../transparency-log/tile.js'
+import type { SegmentDocument, SegmentRange } from './contract.js'
+import type { SegmentEvidence } from './segment-evidence.js'
+import { SegmentFault } from './segment-fault.js'
+import type { ArchiveKeys } from './segment-keys.js'
+import { maxLeaf, parseSegmentPath, recordsPath, segmentPrefix } from './segment-paths.js'
+import {
+  createSegmentPublisher,
+  type ContentStatement,
+  type RecordsStatement,
+  type WrittenContent,
+  type WrittenRecords,
+} from './segment-publish.js'
+import { createContentRewriter, type ContentRewriter } from './segment-rewrite.js'
+import { withSpool, type Spool, type SpoolFile } from './segment-spool.js'
+import {
+  archivable,
+  formatContentLine,
+  formatRecordLine,
+  maxSegmentTiles,
+  tileOf,
+  type SegmentLeaf,
+} from './segment.js'
+import type { ArchiveStore } from './stores/contract.js'
+
+export interface SegmentWriterDependencies {
+  readonly store: ArchiveStore
+  readonly keys: ArchiveKeys
+  /** A folder on the local disk; made if it is not there. */
+  readonly spoolFolder: string
+  /** What one segment may take there, packed. Default 4 GiB. */
+  readonly maxSpoolBytes?: number
+}
+
+export interface WriteOptions {
+  readonly evidence: SegmentEvidence
+  /** SHA-256 of the records manifest of the segment that ends at `from`; null where `from` is 0. */
+  readonly previous: string | null
+  /** Of records and their manifest, where the store can. */
+  readonly lockUntil?: Date | undefined
+  /** Place in the erasure ledger up to which erasures have been applied to the events. Default 0. */
+  readonly ledgerSequence?: number
+  /** Leaves so far. */
+  readonly onProgress?: (leaves: number) => void
+  /** Checked between tiles; throws its reason. */
+  readonly signal?: AbortSignal
+}
+
+/** What was written, in the words of `SegmentDocument`. */
+export type WrittenSegment = SegmentRange &
+  Pick<
+    SegmentDocument,
+    'sealedFrom' | 'sealedTo' | 'occurredFrom' | 'occurredTo' | 'leaves' | 'damaged' | 'hotBytes'
+  > & { readonly records: WrittenRecords; readonly content: WrittenContent }
+
+export interface SegmentWriter extends ContentRewriter {
+  /**
+   * Writes a segment, or finds it written.
+   * @param source one batch for each tile that the range touches, with all leaves of the tile that are in the range, in
+   *   order. An event that does not make its leaf is not archived, and counted as damaged.
+   * @throws SegmentFault `root_differs` where the leaves are not those of the evidence; `manifest_invalid`,
+   *   `manifest_foreign` or `chain_broken` where another manifest is there already; SpoolFullError; ArchiveStoreError
+   */
+  write(
+    range: SegmentRange,
+    source: AsyncIterable<readonly SegmentLeaf[]>,
+    options: WriteOptions,
+  ): Promise<WrittenSegment>
+  /**
+   * Deletes every revision of a segment's content but one (0: every one), all versions of it, and what an attempt that
+   * died left. @throws ArchiveStoreError
+   */
+  deleteOtherContent(range: SegmentRange, revision: number): Promise<void>
+}
+
+export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWriter {
+  const { store, keys, spoolFolder, maxSpoolBytes } = deps
+  const publisher = createSegmentPublisher(store, keys)
+  const rewriter = createContentRewriter({ store, publisher, spoolFolder, maxSpoolBytes })
+
+  return {
+    ...rewriter,
+    async write(range, source, options) {
+      requireWritable(range, options.previous)
+      const { evidence, previous, lockUntil, ledgerSequence = 0 } = options
+      const signing = await publisher.signing()
+      const use = async (spool: Spool): Promise<WrittenSegment> => {
+        const packing = new Packing(range, await spool.file('records'), await spool.file('content'))
+        await packing.all(source, options)
+        const { sealed, occurred, events, damaged, withoutRecord, hotBytes } = packing
+        const statement: RecordsStatement = {
+          format: 'annals/segment-records/v1',
+          leaves: range.to - range.from,
+          damaged: withoutRecord,
+          sealedFrom: sealed.from.toISOString(),
+          sealedTo: sealed.to.toISOString(),
+          frontier: evidence.frontier.map(base64),
+          root: base64(evidence.root),
+          consistency: evidence.consistency.map(base64),
+          checkpoint: evidence.checkpoint,
+          logKeys: [...evidence.logKeys],
+          previous,
+        }
+        const records = await publisher.records(range, packing.recordsFile, statement, signing, lockUntil)
+        const contentStatement: ContentStatement = {
+          format: 'annals/segment-content/v1',
+          events,
+          damaged,
+          state: 'kept',
+          ledgerSequence,
+          records: records.manifestSha256,
+        }
+        const content = await publisher.content(range, packing.contentFile, 1, contentStatement, signing)
+        return {
+          ...range,
+          sealedFrom: sealed.from,
+          sealedTo: sealed.to,
+          occurredFrom: occurred?.from ?? sealed.from,
+          occurredTo: occurred?.to ?? sealed.to,
+          leaves: range.to - range.from,
+          damaged,
+          hotBytes,
+          records,
+          content,
+        }
+      }
+      const written = await withSpool(spoolFolder, use, maxSpoolBytes)
+      await publisher.keys()
+      return written
+    },
+    async deleteOtherContent(range, revision) {
+      const paths = new Set<string>()
+      for await (const { path } of store.versions(segmentPrefix(range))) {
+        const object = parseSegmentPath(path)
+        const isContent = object?.kind === 'content' || object?.kind === 'contentManifest'
+        if (isContent && object.revision !== revision) paths.add(path)
+      }
+      // Manifests first: data without one is nothing, a manifest without its data is damage.
+      const manifests = [...paths].filter((path) => path.endsWith('.manifest'))
+      for (const path of new Set([...manifests, ...paths])) await store.delete(path)
+    },
+  }
+}
+
+function requireWritable({ from, to }: SegmentRange, previous: string | null): void {
+  const tiles = tileOf(to - 1) - tileOf(from) + 1
+  if (!Number.isSafeInteger(from) || from < 0 || !(from < to) || to > maxLeaf || tiles > maxSegmentTiles)
+    throw new RangeError(`a segment has leaves under 1 to ${String(maxSegmentTiles)} tiles`)
+  if ((from === 0) !== (previous === null))
+    throw new RangeError('every segment but the first names the one before it')
+}
+
+interface Times {
+  readonly from: Date
+  readonly to: Date
+}
+
+/** From the leaves of a range to two data files, and what they add up to. */
+class Packing {
+  events = 0
+  damaged = 0
+  withoutRecord = 0
+  hotBytes = 0
+  #sealed: Times | undefined
+  #occurred: Times | undefined
+  #next: number
+
+  constructor(
+    private readonly range: SegmentRange,
+    readonly recordsFile: SpoolFile,
+    readonly contentFile: SpoolFile,
+  ) {
+    this.#next = range.from
+  }
+
+  get sealed(): Times {
+    if (this.#sealed === undefined) throw new Error('a segment has a leaf')
+    return this.#sealed
+  }
+
+  /** By `occurredAt`; undefined where no leaf has a record. */
+  get occurred(): Times | undefined {
+    return this.#occurred
+  }
+
+  async all(
+    source: AsyncIterable<readonly SegmentLeaf[]>,
+    { evidence, onProgress, signal }: WriteOptions,
+  ): Promise<void> {
+    const { from, to } = this.range
+    const tree = Frontier.resume(from, evidence.frontier, nodeHasher)
+    // The lines of one tile are made while those of the tile before are packed.
+    let packing: Promise<unknown> = Promise.resolve()
+    for await (const leaves of source) {
+      signal?.throwIfAborted()
+      this.#requireTile(leaves)
+      for (const { leafHash } of leaves) tree.append(leafHash)
+      const first = this.#next
+      const { records, content } = this.#lines(leaves)
+      this.#next += leaves.length
+      await packing
+      packing = Promise.all([this.recordsFile.add(first, records), this.contentFile.add(first, content)])
+      // It is met with the next tile, or at the end.
+      packing.catch(() => undefined)
+      onProgress?.(this.#next - from)
+    }
+    await packing
+    if (this.#next !== to) throw new Error('the source of a segment ended before its last leaf')
+    if (!equalHashes(tree.root(), evidence.root)) {
+      const detail = 'the leaves that were to be archived do not hash to the root of the log'
+      throw new SegmentFault('root_differs', recordsPath(this.range), detail)
+    }
+  }
+
+  #requireTile(leaves: readonly SegmentLeaf[]): void {
+    const end = Math.min(this.range.to, (tileOf(this.#next) + 1) * tileWidth)
+    const isTile =
+      this.#next + leaves.length === end && leaves.every(({ index }, at) => index === this.#next + at)
+    if (!isTile) throw new Error('the source of a segment gives the leaves of a tile at a time, in order')
+  }
+
+  #lines(leaves: readonly SegmentLeaf[]): { records: string; content: string } {
+    let records = ''
+    let content = ''
+    for (const leaf of leaves) {
+      const { record, event } = archivable(this.range.organizationId, leaf)
+      records += formatRecordLine({ ...leaf, record })
+      content += formatContentLine(leaf.index, leaf.eventId, event)
+      if (event === undefined) this.damaged += 1
+      else this.events += 1
+      if (record === '') this.withoutRecord += 1
+      this.hotBytes += leaf.hotBytes ?? 0
+      this.#sealed = { from: this.#sealed?.from ?? leaf.sealedAt, to: leaf.sealedAt }
+      this.#occurred = widened(this.#occurred, event?.occurredAt ?? occurredAtOf(record))
+    }
+    return { records, content }
+  }
+}
+
+function widened(times: Times | undefined, time: Date | undefined): Times | undefined {
+  if (time === undefined) return times
+  if (times === undefined) return { from: time, to: time }
+  return { from: time < times.from ? time : times.from, to: time > times.to ? time : times.to }
+}
+
+/** Of a record that makes its leaf: its times are what intake wrote. */
+function occurredAtOf(record: string): Date | undefined {
+  const [, time] = /"occurredAt":"([^"]+)"/.exec(record) ?? []
+  return time === undefined ? undefined : new Date(time)
+}
