@@ -9,7 +9,7 @@ const between = (from: string, to: string) => page.slice(page.indexOf(from), pag
 const words = (text: string) => [...text.matchAll(/`([a-z_-]+)`/g)].map(([, word]) => word)
 
 test('docs/erasure.md names every state, every action, and every reason with what to do', () => {
-  expect(words(page)).toEqual(expect.arrayContaining([...erasureStates]))
+  for (const state of erasureStates) expect(page).toMatch(new RegExp(`\\b${state}\\b`))
   const actions = erasureActions.map((action) => (action === 'verifyIdentity' ? 'verify-identity' : action))
   expect(words(between('## Who does what', '## Deadlines'))).toEqual(expect.arrayContaining(actions))
   const table = page.slice(page.indexOf('`needs_operator` comes with a reason'))
