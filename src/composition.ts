@@ -21,6 +21,10 @@ import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
 import { createErasures, type Erasures } from './erasure/erasures.js'
+import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
+import { createErasureLedger } from './erasure/ledger.js'
+import { createErasureProgress } from './erasure/progress.js'
+import { createTargets } from './erasure/targets/registry.js'
 import type { SealedEvents, SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
 import { createIntake, idForKey, type Intake } from './events/intake.js'
@@ -42,6 +46,7 @@ import { createOrganizationService, type OrganizationService } from './organizat
 import { organizationCollection } from './organizations/store.js'
 import { createRetention, type Retention } from './retention/retention.js'
 import { createSubjectDirectory } from './subjects/directory.js'
+import { createFence } from './subjects/fence.js'
 import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
 import { subjectStore } from './subjects/store.js'
@@ -80,6 +85,8 @@ export interface Core {
   readonly sealing: Sealing
   readonly logReading: LogReading
   readonly erasures: Erasures
+  /** The steps that erase, and what they work with. */
+  readonly erasing: { readonly steps: Erasing; readonly deps: ErasingDependencies }
   /** Events by id, hot or archived. */
   readonly finder: EventFinder
   readonly segments: SegmentLookup
@@ -216,6 +223,34 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     idForKey,
   })
 
+  const erasures = createErasures({
+    client,
+    db,
+    systemEvents,
+    organizations,
+    eventOrganizations,
+    periods: keyring.periods,
+  })
+  const ledger = openStore(config.ledger)
+  const erasing: ErasingDependencies = {
+    client,
+    db,
+    requests: erasures.requests,
+    progress: createErasureProgress(db),
+    fence: createFence(subjects, keyring.periods, systemClock),
+    directory,
+    subjects: subjectReader,
+    periods: keyring.periods,
+    holds: retention.holds,
+    lifecycle: retention.lifecycle,
+    sealer: sealing.sealer,
+    log: logStore,
+    systemEvents,
+    ledger: createErasureLedger(ledger),
+    targets: createTargets(db),
+    keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
+  }
+
   const restoreStore = createRestoreStore(db)
   const keyDocuments = accessKeyCollection(db)
   const lastUse: LastUse = createLastUse(keyDocuments, logger)
@@ -241,14 +276,8 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealedEvents,
     sealing,
     logReading,
-    erasures: createErasures({
-      client,
-      db,
-      systemEvents,
-      organizations,
-      eventOrganizations,
-      periods: keyring.periods,
-    }),
+    erasures,
+    erasing: { steps: createErasing(erasing), deps: erasing },
     finder,
     segments,
     restores: {
@@ -265,7 +294,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     },
     retention,
     archive,
-    ledger: openStore(config.ledger),
+    ledger,
     async close() {
       await committer.close()
       await lastUse.stop()

@@ -1,5 +1,6 @@
 /** What each task queue's worker runs. A queue appears here once its domain has workflows. */
 import { createAnchorActivities, type AnchorActivityDependencies } from '../activities/anchor.js'
+import { createErasingActivities, type ErasingActivityDependencies } from '../activities/erasing.js'
 import { unavailableSteps } from '../activities/erasing-unavailable.js'
 import { createErasureActivities } from '../activities/erasure.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
@@ -23,7 +24,10 @@ export interface WorkerDependencies {
   /** Needed by the queue `retention` alone. */
   readonly retention?: { readonly restoring: Omit<RestoreActivityDependencies, 'stopping'> }
   /** Needed by the queue `erasure` alone. Without `steps` every request stops and waits for an operator. */
-  readonly erasure?: { readonly recorder: ErasureRecorder; readonly steps?: ErasingActivities }
+  readonly erasure?: {
+    readonly recorder: ErasureRecorder
+    readonly steps?: ErasingActivities | ErasingActivityDependencies
+  }
 }
 
 export interface TaskQueue {
@@ -51,7 +55,11 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
     taskQueue: erasureTaskQueue,
     activities({ erasure }) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
-      return { ...createErasureActivities(erasure), ...(erasure.steps ?? unavailableSteps) }
+      const { steps = unavailableSteps } = erasure
+      return {
+        ...createErasureActivities(erasure),
+        ...('erasing' in steps ? createErasingActivities(steps) : steps),
+      }
     },
   },
   retention: {

@@ -10,7 +10,9 @@ export const collectionNames = {
   deployment: 'deployment',
   directory: 'directory',
   erasureActions: 'erasureActions',
+  erasureProgress: 'erasureProgress',
   erasureRequests: 'erasureRequests',
+  erasureTexts: 'erasureTexts',
   events: 'events',
   holds: 'holds',
   lifecycles: 'lifecycles',
@@ -27,3 +29,5 @@ export const collectionNames = {
   signingKeys: 'signingKeys',
   subjects: 'subjects',
 } as const
+
+export type CollectionName = keyof typeof collectionNames

@@ -9,6 +9,7 @@ import { ensureRestoreIndexes } from '../archive/restores/store.js'
 import { ensureSegmentLookupIndex } from '../archive/segment-lookup.js'
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
+import { ensureErasureProgress } from '../erasure/progress.js'
 import { ensureErasureIndexes } from '../erasure/store.js'
 import { ensureEventIndexes } from '../events/store.js'
 import type { Logger } from '../logging.js'
@@ -52,6 +53,7 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureAccessKeyIndexes(accessKeyCollection(core.db))
     await ensureScanIndexes(core.db)
     await ensureErasureIndexes(core.db)
+    await ensureErasureProgress(core.db)
     await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureSegmentLookupIndex(core.db)

@@ -43,7 +43,14 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
         deps: {
           scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
           retention: { restoring: { restorer: core.restores.restorer, logger } },
-          erasure: { recorder: core.erasures.recorder },
+          erasure: {
+            recorder: core.erasures.recorder,
+            steps: {
+              erasing: core.erasing.steps,
+              scoping: core.erasing.deps,
+              requests: core.erasures.requests,
+            },
+          },
           sealing: { sealer, pending, alarms, anchoring, logger, onSealed: (events) => (sealed += events) },
         },
         registerMetrics(registry) {

@@ -1,0 +1,93 @@
+/**
+ * The erasing steps as Temporal runs them: each gets a reference and nothing else. What a step fails with leaves as an
+ * operator's reason and names of targets, never as a message: a database's error quotes values.
+ */
+import { ApplicationFailure, Context } from '@temporalio/activity'
+import { ArchiveStoreError } from '../src/archive/stores/contract.js'
+import { AnnalsError } from '../src/errors.js'
+import type {
+  ErasingActivities,
+  ErasureReference,
+  ErasureRequests,
+  OperatorReason,
+} from '../src/erasure/contract.js'
+import type { Erasing } from '../src/erasure/erasing.js'
+import { NotKeptError } from '../src/erasure/keeping.js'
+import { LedgerError } from '../src/erasure/ledger.js'
+import { scope, type ScopingDependencies } from '../src/erasure/scoping.js'
+import { TargetError } from '../src/erasure/targets/contract.js'
+import { KeyError } from '../src/keys/wrapping.js'
+import { isMongoUnavailable } from '../src/mongo/unavailable.js'
+import { SubjectStateError } from '../src/subjects/fence.js'
+
+export interface ErasingActivityDependencies {
+  readonly erasing: Erasing
+  readonly scoping: ScopingDependencies
+  readonly requests: Pick<ErasureRequests, 'open'>
+}
+
+export function createErasingActivities(deps: ErasingActivityDependencies): ErasingActivities {
+  const { erasing, scoping, requests } = deps
+  return {
+    scope: (request) => reporting(() => scope(scoping, request, heartbeat)),
+    fence: (request) => reporting(() => erasing.fence(request, heartbeat)),
+    prepare: (request) => reporting(() => erasing.prepare(request, heartbeat)),
+    erase: (request) => reporting(() => erasing.erase(request, heartbeat)),
+    verify: (request) => reporting(() => erasing.verify(request, heartbeat)),
+    notify: (request) => reporting(() => notify(requests, request)),
+    complete: (request) => reporting(() => erasing.complete(request)),
+  }
+}
+
+/** Nobody is told yet: a request that names recipients stops here, and says so, rather than skip them. */
+async function notify(
+  requests: Pick<ErasureRequests, 'open'>,
+  request: ErasureReference,
+): Promise<{ readonly result: 'notified' | 'skipped' }> {
+  const { recipients } = await requests.open(request)
+  if (recipients.length === 0) return { result: 'skipped' }
+  throw new TargetError('recipients', 'target_unavailable')
+}
+
+const heartbeat = () => Context.current().heartbeat()
+const heartbeatEveryMs = 10_000
+
+interface Failure {
+  readonly reason: OperatorReason
+  /** Trying again may help by itself. */
+  readonly passing: boolean
+  readonly targets?: readonly string[]
+}
+
+/** Runs a step; one command of the database may take longer than a heartbeat may stay out. */
+async function reporting<T>(body: () => Promise<T>): Promise<T> {
+  const beating = setInterval(heartbeat, heartbeatEveryMs)
+  try {
+    return await body()
+  } catch (error) {
+    const { reason, passing, targets } = failureOf(error)
+    throw ApplicationFailure.create({
+      message: reason,
+      type: reason,
+      nonRetryable: !passing,
+      ...(targets === undefined ? {} : { details: [{ targets: [...targets] }] }),
+    })
+  } finally {
+    clearInterval(beating)
+  }
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof KeyError) return { reason: 'keys_unavailable', passing: false }
+  if (error instanceof SubjectStateError) return { reason: 'key_missing', passing: false }
+  if (error instanceof NotKeptError) return { reason: 'counts_differ', passing: false }
+  if (error instanceof LedgerError) return { reason: 'manifest_refused', passing: false }
+  if (error instanceof TargetError) return { reason: error.reason, passing: false, targets: [error.target] }
+  if (error instanceof ArchiveStoreError) {
+    const passing = error.code === 'unavailable' || error.code === 'full' || error.code === 'read_only'
+    return { reason: 'ledger_unavailable', passing }
+  }
+  if (isMongoUnavailable(error)) return { reason: 'database_unavailable', passing: true }
+  const final = error instanceof AnnalsError && (error.code === 'not_found' || error.code === 'wrong_state')
+  return { reason: 'internal', passing: !final }
+}

@@ -1,0 +1,192 @@
+/**
+ * How far the erasing of a request has come: `erasureProgress`, a document each, and `erasureTexts`, a row for each clear
+ * field that names the person, written before anything of it is removed.
+ *
+ * A step's intent is on the disks of a majority before it begins, and its outcome after; so that no key is ever gone
+ * without a record that it was to go, and a step that is run again knows what it did. Neither holds an identifier in
+ * clear: those that the directory knew are under the request's working key, which goes when the request ends.
+ */
+import type { Collection, Db } from 'mongodb'
+import { collectionNames } from '../mongo/collections.js'
+import type { ErasureReference } from './contract.js'
+import type { WrappedRequestKey } from './sealed.js'
+
+export const erasingSteps = [
+  'fence',
+  'leases',
+  'drain',
+  'restrict',
+  'subject_manifest',
+  'erasure_started',
+  'search',
+  'destroy',
+  'remove',
+  'text_manifest',
+  'subject_erased',
+  'verify',
+  'ledger',
+] as const
+export type ErasingStep = (typeof erasingSteps)[number]
+
+export interface StepTimes {
+  readonly intendedAt: Date
+  readonly doneAt?: Date
+}
+
+export interface CutOff {
+  readonly generation: number
+  readonly index: number
+}
+
+export interface ErasureProgressDocument {
+  /** `<organizationId>/<requestId>` */
+  readonly _id: string
+  readonly organizationId: string
+  readonly requestId: string
+  /** `sub_…`, as the fence took them. */
+  readonly subjects: readonly string[]
+  readonly steps: Readonly<Partial<Record<ErasingStep, StepTimes>>>
+  /** The key that keeps what may not go yet, wrapped. */
+  readonly restrictedKey?: WrappedRequestKey
+  /** The identifiers that the directory knew the subjects by, and their key. */
+  readonly workKey?: WrappedRequestKey
+  readonly sealedIdentifiers?: Buffer
+  /** Periods whose keys wrapped the keys that were destroyed: until they are gone, backups may still open them. */
+  readonly keyPeriods: readonly number[]
+  readonly detached: number
+  /** Events of the hot store that named the subjects after the drain, and those whose blocks are kept. */
+  readonly before?: number
+  readonly exempt?: number
+  readonly cutOff?: CutOff
+  readonly manifests?: { readonly subjects?: string; readonly text?: string }
+  readonly startedEventId?: string
+  readonly erasedEventId?: string
+  /** Positions of the identifiers (request's, then the directory's) whose hits are removed. */
+  readonly chosen?: readonly number[]
+}
+
+export interface ErasureTextDocument {
+  /** `<organizationId>/<requestId>/<eventId>/<slot>` */
+  readonly _id: string
+  readonly organizationId: string
+  readonly requestId: string
+  readonly eventId: string
+  readonly slot: string
+  readonly commitment: Buffer
+  /** Which identifiers stand in it. */
+  readonly identifiers: readonly number[]
+  /** Another person's block, or text that names another one too. */
+  readonly joint: boolean
+  /** The event is about the person. */
+  readonly own: boolean
+  /** The event is exempt or held: its text stays. */
+  readonly exempt: boolean
+}
+
+export type ErasureProgress = ReturnType<typeof createErasureProgress>
+
+const majority = { writeConcern: { w: 'majority' as const, journal: true } }
+const idOf = ({ organizationId, requestId }: ErasureReference) => `${organizationId}/${requestId}`
+
+/** Creates the index of the rows; safe to repeat. */
+export async function ensureErasureProgress(db: Db): Promise<void> {
+  await db
+    .collection<ErasureProgressDocument>(collectionNames.erasureProgress)
+    .createIndexes([{ key: { organizationId: 1 }, name: 'organization' }])
+  await db
+    .collection<ErasureTextDocument>(collectionNames.erasureTexts)
+    .createIndexes([{ key: { organizationId: 1, requestId: 1, eventId: 1, slot: 1 }, name: 'request' }])
+}
+
+export function createErasureProgress(db: Db, now: () => Date = () => new Date()) {
+  const progress: Collection<ErasureProgressDocument> = db.collection(collectionNames.erasureProgress)
+  const texts: Collection<ErasureTextDocument> = db.collection(collectionNames.erasureTexts)
+
+  async function read(request: ErasureReference): Promise<ErasureProgressDocument> {
+    const found = await progress.findOne({ _id: idOf(request) })
+    if (found === null) throw new Error('an erasing step came before the fence')
+    return found
+  }
+
+  return {
+    find: (request: ErasureReference) => progress.findOne({ _id: idOf(request) }),
+    read,
+    texts,
+
+    /** Begins the erasing, unless it has begun: what it was begun with stands. */
+    async begin(
+      request: ErasureReference,
+      started: Pick<
+        ErasureProgressDocument,
+        'subjects' | 'workKey' | 'sealedIdentifiers' | 'keyPeriods' | 'restrictedKey'
+      >,
+    ): Promise<ErasureProgressDocument> {
+      const { organizationId, requestId } = request
+      await progress.updateOne(
+        { _id: idOf(request) },
+        { $setOnInsert: { organizationId, requestId, ...started, steps: {}, detached: 0 } },
+        { upsert: true, ...majority },
+      )
+      return read(request)
+    },
+
+    /** Gives up a beginning that changed nothing yet: all of it is held. */
+    async giveUp(request: ErasureReference): Promise<void> {
+      await progress.deleteOne({ _id: idOf(request), 'steps.fence.doneAt': { $exists: false } })
+    },
+
+    async set(
+      request: ErasureReference,
+      members: Partial<Omit<ErasureProgressDocument, '_id' | 'steps'>>,
+    ): Promise<void> {
+      await progress.updateOne({ _id: idOf(request) }, { $set: members }, majority)
+    },
+
+    /**
+     * Runs a step unless its outcome is recorded: intent, work, outcome. Work that is repeated must find what it did.
+     */
+    async once(request: ErasureReference, step: ErasingStep, work: () => Promise<void>): Promise<void> {
+      const { steps } = await read(request)
+      if (steps[step]?.doneAt !== undefined) return
+      if (steps[step] === undefined) {
+        await progress.updateOne(
+          { _id: idOf(request), [`steps.${step}`]: { $exists: false } },
+          { $set: { [`steps.${step}`]: { intendedAt: now() } } },
+          majority,
+        )
+      }
+      await work()
+      await progress.updateOne(
+        { _id: idOf(request) },
+        { $set: { [`steps.${step}.doneAt`]: now() } },
+        majority,
+      )
+    },
+
+    /** Adds rows; those that are there stay as they are. */
+    async addTexts(rows: readonly ErasureTextDocument[]): Promise<void> {
+      if (rows.length === 0) return
+      await texts.bulkWrite(
+        rows.map((row) => ({
+          updateOne: { filter: { _id: row._id }, update: { $setOnInsert: row }, upsert: true },
+        })),
+        { ordered: false, ...majority },
+      )
+    },
+
+    /** The rows of a request by event, then slot. */
+    textsOf: ({ organizationId, requestId }: ErasureReference) =>
+      texts.find({ organizationId, requestId }).sort({ eventId: 1, slot: 1 }),
+
+    /** What only the erasing needed goes: identifiers, and where they stood. */
+    async forget(request: ErasureReference): Promise<void> {
+      const { organizationId, requestId } = request
+      await texts.deleteMany({ organizationId, requestId })
+      await progress.updateOne(
+        { _id: idOf(request) },
+        { $unset: { workKey: '', sealedIdentifiers: '' } },
+        majority,
+      )
+    },
+  }
+}

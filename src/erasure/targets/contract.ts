@@ -1,0 +1,50 @@
+/**
+ * A target: a place that can hold personal data, and how a person goes from it. Every one is in the registry, and held to
+ * one contract (test/contracts/erasure-target.ts):
+ *
+ *   - `erase` may run again after any failure, and changes nothing that is not the person's;
+ *   - after it `verify` finds nothing, and another organization's is as it was;
+ *   - one that cannot be reached fails by its name (`TargetError`), and no request completes without it.
+ */
+import type { OrganizationKeyset } from '../../keys/organization-keys.js'
+import type { CollectionName } from '../../mongo/collections.js'
+import type { ErasureReference } from '../contract.js'
+import type { TextMatcher } from '../matching.js'
+
+/** One request, as targets see it. */
+export interface ErasureWork extends ErasureReference {
+  readonly keyset: OrganizationKeyset
+  /** `sub_…` */
+  readonly subjects: readonly string[]
+  /** Finds the identifiers whose hits are to go (all of them, while only counting). */
+  readonly matcher: TextMatcher
+  /** What came after this moment is about a new subject; undefined while only counting. */
+  readonly until: Date | undefined
+  /** Says that it goes on: to be called at least each few seconds. */
+  readonly beat: () => void
+}
+
+export interface ErasureTarget {
+  /** A fixed word. */
+  readonly name: string
+  /** The collections of MongoDB that it answers for. */
+  readonly collections: readonly CollectionName[]
+  /** Things that hold something of the person. */
+  scope(work: ErasureWork): Promise<number>
+  erase(work: ErasureWork): Promise<void>
+  /** Things that still hold something of the person. */
+  verify(work: ErasureWork): Promise<number>
+}
+
+/** A target cannot be reached, or cannot do its part here: it blocks completion, by name. */
+export class TargetError extends Error {
+  override readonly name = 'TargetError'
+
+  constructor(
+    readonly target: string,
+    readonly reason: 'target_unavailable' | 'archive_unavailable' | 'target_removed',
+    options?: { readonly cause?: unknown },
+  ) {
+    super(`the target ${target} cannot do its part`, options)
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * Every target, and every collection that is none with the reason why. An architecture test fails when a collection is in
+ * neither: whoever adds a place for data decides here how a person goes from it.
+ */
+import type { Db } from 'mongodb'
+import { eventCollection } from '../../events/store.js'
+import type { CollectionName } from '../../mongo/collections.js'
+import { subjectStore } from '../../subjects/store.js'
+import { archiveContent } from './archive.js'
+import type { ErasureTarget } from './contract.js'
+import { directoryTarget } from './directory.js'
+import { hotEvents, pendingEvents, restoredEvents } from './events.js'
+import { scansTarget } from './scans.js'
+
+/** In the order in which they are erased: the archive, which may not be there, comes last. */
+export function createTargets(db: Db): readonly ErasureTarget[] {
+  const events = eventCollection(db)
+  return [
+    pendingEvents(events),
+    hotEvents(events),
+    restoredEvents(db),
+    directoryTarget(subjectStore(db)),
+    scansTarget(db),
+    archiveContent(db),
+  ]
+}
+
+/** Collections that hold no person's data, or hold it so that it goes by itself. The second reader looks at them too. */
+export const exemptCollections: Readonly<Partial<Record<CollectionName, string>>> = {
+  accessKeys: 'keys of principals, with names that their owner chose; hashes of secrets',
+  actionSchemas: 'JSON Schemas of actions: the vendor’s own, and no event',
+  anchorHeads: 'hashes',
+  anchorLogs: 'hashes',
+  anchorTiles: 'hashes',
+  anchorWitnesses: 'keys and addresses of witnesses',
+  deployment: 'the id of the root key',
+  erasureActions: 'words under the request’s own key, which go when it ends',
+  erasureProgress: 'references and counts; identifiers under a key that goes when the request ends',
+  erasureRequests: 'identifiers and words under the request’s own key, which go when it ends',
+  erasureTexts: 'event ids, slots and commitments; rows go when the request ends',
+  holds: 'references, which identifiers became when the hold was placed, and the officer’s reason',
+  lifecycles: 'counters',
+  logEntries: 'records: nothing free-form',
+  logHeads: 'hashes and signatures',
+  logTiles: 'hashes and event ids',
+  organizations: 'settings and a wrapped key',
+  restores: 'ranges, and the officer’s reason',
+  retentionPolicies: 'numbers of days',
+  retentionRuns: 'ranges and counts',
+  signingKeys: 'wrapped keys',
+}
