@@ -21,7 +21,7 @@ module.exports = {
       {
         pathNot: [
           '^workflows/',
-          '^src/[^/]+/(contract|policy)\\.ts$',
+          '^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$',
           '^activities/',
           'node_modules/@temporalio/(workflow|common)',
         ],
@@ -36,9 +36,9 @@ module.exports = {
     ),
     entry(
       'contracts-are-pure',
-      { path: '^src/[^/]+/(contract|policy)\\.ts$' },
+      { path: '^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$' },
       {
-        pathNot: ['^src/[^/]+/(contract|policy)\\.ts$', 'node_modules/@temporalio/common'],
+        pathNot: ['^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$', 'node_modules/@temporalio/common'],
         dependencyTypesNot: ['type-only'],
       },
       'contract.ts and policy.ts run in the workflow sandbox and in a browser.',
