@@ -38,7 +38,10 @@ module.exports = {
       'contracts-are-pure',
       { path: '^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$' },
       {
-        pathNot: ['^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$', 'node_modules/@temporalio/common'],
+        pathNot: [
+          '^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$',
+          'node_modules/@temporalio/common',
+        ],
         dependencyTypesNot: ['type-only'],
       },
       'contract.ts and policy.ts run in the workflow sandbox and in a browser.',
