@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
 import { registerDemo } from './commands/demo.js'
+import { registerDoctor } from './commands/doctor.js'
 import { registerErasure } from './commands/erasure.js'
 import { registerImport } from './commands/import.js'
 import { registerKeys } from './commands/keys.js'
@@ -36,6 +37,7 @@ const commands: readonly RegisterCommand[] = [
   registerLog,
   registerVerify,
   registerErasure,
+  registerDoctor,
 ]
 
 export function createProgram(context: CliContext): Command {

@@ -1,0 +1,231 @@
+/**
+ * `annals doctor`: can this deployment do what it promises? It reaches for everything the processes need, writes one
+ * small object to archive and ledger, reads it back and deletes it, and looks whether stores that must not be lost
+ * together lie on one volume. It changes nothing else, and says nothing of what any store holds.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Db } from 'mongodb'
+import { z } from 'zod'
+import { within, type StoreAddress } from '../archive/stores/address.js'
+import { ArchiveStoreError } from '../archive/stores/contract.js'
+import { openStore } from '../archive/stores/open.js'
+import type { Config } from '../config.js'
+import { errorIdentity } from '../errors.js'
+import { newId } from '../ids.js'
+import { openKeyring } from '../keys/keyring.js'
+import { connectMongo } from '../mongo/client.js'
+import { isMongoUnavailable } from '../mongo/unavailable.js'
+import { createRetentionClock } from '../retention/clock-store.js'
+import { connectTemporal, isTemporalUnavailable, temporalOptions } from '../temporal/client.js'
+
+/** `warning`: it works, and something about it may hurt one day. `unreachable`: nobody answered. */
+export type FindingState = 'ok' | 'warning' | 'failed' | 'unreachable'
+
+export interface Finding {
+  readonly check: string
+  readonly state: FindingState
+  readonly detail: string
+}
+
+const timeoutMs = 5_000
+/** Clocks that are further apart than that make times of events and of leaves disagree visibly. */
+const maxClockDifferenceMs = 5_000
+
+/** Looks at everything, whatever fails on the way. Never throws for what it looks at. */
+export async function diagnose(config: Config): Promise<Finding[]> {
+  const [database, keyFiles, ...rest] = await Promise.all([
+    checkDatabase(config),
+    checkKeyFiles(config),
+    check('temporal', isTemporalUnavailable, () => checkTemporal(config)),
+    check('archive', storeAway, () => checkStore(config.archive)),
+    check('ledger', storeAway, () => checkStore(config.ledger)),
+  ])
+  return [...database.findings, ...keyFiles, ...rest, ...(await checkVolumes(config, database.folder))]
+}
+
+type Answer = string | { readonly warning: string } | { readonly failed: string }
+
+/** Runs one check. Messages of servers and of the system quote values and paths: the identity of a failure has to do. */
+async function check(
+  name: string,
+  away: (error: unknown) => boolean,
+  run: () => Promise<Answer>,
+): Promise<Finding> {
+  try {
+    const answer = await run()
+    if (typeof answer === 'string') return { check: name, state: 'ok', detail: answer }
+    return 'warning' in answer
+      ? { check: name, state: 'warning', detail: answer.warning }
+      : { check: name, state: 'failed', detail: answer.failed }
+  } catch (error) {
+    const identity = errorIdentity(error)
+    const detail = `${identity.name} ${identity.code ?? ''}`.trim()
+    return { check: name, state: away(error) ? 'unreachable' : 'failed', detail }
+  }
+}
+
+const never = () => false
+const storeAway = (error: unknown) => error instanceof ArchiveStoreError && error.code === 'unavailable'
+
+async function checkDatabase(config: Config): Promise<{ findings: Finding[]; folder?: string | undefined }> {
+  const { uri, database } = config.mongodb
+  if (uri === undefined) {
+    const detail = 'ANNALS_MONGODB_URI is not set, and no annals up runs here'
+    return { findings: [{ check: 'mongodb', state: 'unreachable', detail }] }
+  }
+  let mongo: Awaited<ReturnType<typeof connectMongo>> | undefined
+  const reached = await check('mongodb', isMongoUnavailable, async () => {
+    mongo = await connectMongo(uri, database)
+    const { version, members } = await describeServer(mongo.db)
+    if (members === 0)
+      return { failed: `MongoDB ${version} is no replica set: nothing can be committed by a majority` }
+    const said = `MongoDB ${version}, a replica set of ${String(members)}`
+    return members < 3 ? { warning: `${said}: one machine lost is data lost` } : said
+  })
+  if (mongo === undefined) return { findings: [reached] }
+  const { db } = mongo
+  try {
+    const keys = await check('keys', isMongoUnavailable, async () => {
+      await openKeyring(db, config.keys)
+      return 'root key and period keys belong to this database'
+    })
+    const clock = await check('clock', isMongoUnavailable, () => checkClock(db))
+    return { findings: [reached, keys, clock], folder: await databaseFolder(db, uri) }
+  } finally {
+    await mongo.close()
+  }
+}
+
+const hello = z.object({ hosts: z.array(z.string()).default([]), localTime: z.date() })
+const buildInfo = z.object({ version: z.string() })
+
+async function describeServer(db: Db): Promise<{ version: string; members: number }> {
+  const { hosts } = hello.parse(await db.command({ hello: 1 }))
+  const { version } = buildInfo.parse(await db.command({ buildInfo: 1 }))
+  return { version, members: hosts.length }
+}
+
+async function checkClock(db: Db): Promise<Answer> {
+  const asked = Date.now()
+  const { localTime } = hello.parse(await db.command({ hello: 1 }))
+  const { verdict } = await createRetentionClock(db).peek()
+  if (verdict === 'leapt')
+    return {
+      warning: 'far ahead of what retention saw last: nothing is archived or expires until it is believed',
+    }
+  const apart = Math.max(asked - localTime.getTime(), localTime.getTime() - Date.now(), 0)
+  if (apart > maxClockDifferenceMs)
+    return {
+      warning: `this machine's clock and the database's are ${String(Math.round(apart / 1_000))} s apart`,
+    }
+  return 'agrees with the database'
+}
+
+async function checkTemporal(config: Config): Promise<Answer> {
+  if (config.temporal.address === undefined) return { warning: 'ANNALS_TEMPORAL_ADDRESS is not set' }
+  const temporal = await connectTemporal(temporalOptions(config))
+  try {
+    const { namespace } = temporal
+    await temporal.withTimeout(timeoutMs, () =>
+      temporal.connection.workflowService.describeNamespace({ namespace }),
+    )
+    return 'reached, the namespace is there'
+  } finally {
+    await temporal.close()
+  }
+}
+
+/** Whoever reads these files reads what they protect. */
+async function checkKeyFiles({ keys }: Config): Promise<Finding[]> {
+  const places = [
+    ['root key file', keys.rootKeyFile],
+    ['codec key file', keys.codecKeyFile],
+    ['period keys', fileURLToPath(keys.periodKeysUrl)],
+  ] as const
+  return Promise.all(
+    places.map(([name, path]) =>
+      check(name, never, async () => {
+        const { mode } = await stat(path)
+        return (mode & 0o077) === 0
+          ? 'for its owner alone'
+          : { warning: 'others on this machine can read it: take their permissions away' }
+      }),
+    ),
+  )
+}
+
+/** Writes, reads back, deletes. */
+async function checkStore(address: StoreAddress): Promise<Answer> {
+  const store = openStore(within(address, 'doctor'))
+  const path = newId('probe')
+  const bytes = randomBytes(64)
+  const sha256 = createHash('sha256').update(bytes).digest()
+  await store.put(path, () => Readable.from([bytes]), { sha256, bytes: bytes.length })
+  try {
+    const read = await store.get(path)
+    if (read === undefined || !(await buffer(read)).equals(bytes))
+      return { failed: 'what was written did not read back the same' }
+  } finally {
+    await store.delete(path)
+  }
+  if ((await store.head(path)) !== undefined) return { failed: 'what was deleted is still there' }
+  return address.kind === 's3' ? 's3: written, read back, deleted' : 'folder: written, read back, deleted'
+}
+
+/** Where `mongod` keeps its files, where it runs on this machine and says so. */
+async function databaseFolder(db: Db, uri: string): Promise<string | undefined> {
+  if (!/^mongodb:\/\/(?:[^@/]*@)?(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?(?:[/?]|$)/.test(uri))
+    return undefined
+  const options = z.object({ parsed: z.object({ storage: z.object({ dbPath: z.string() }) }) })
+  try {
+    return options.parse(await db.admin().command({ getCmdLineOpts: 1 })).parsed.storage.dbPath
+  } catch {
+    // It takes a right that an application's user rarely has.
+    return undefined
+  }
+}
+
+/** Two stores that must not be lost, or stolen, with one volume, and why. */
+const apart = [
+  ['ledger', 'archive', 'a volume that is lost takes what was erased, and the proof of it, together'],
+  ['archive', 'database', 'a volume that is lost takes hot and archived events together'],
+  ['ledger', 'database', 'a database restored from an old copy of the volume brings its old ledger along'],
+  ['period keys', 'database', 'a copy of the volume has erased persons and the keys to them'],
+] as const
+
+async function checkVolumes(config: Config, database: string | undefined): Promise<Finding[]> {
+  const volumes = new Map<string, string>()
+  const place = async (name: string, address: StoreAddress | undefined) => {
+    const volume = address === undefined ? undefined : await volumeOf(address)
+    if (volume !== undefined) volumes.set(name, volume)
+  }
+  await place('archive', config.archive)
+  await place('ledger', config.ledger)
+  await place('period keys', { kind: 'folder', folder: fileURLToPath(config.keys.periodKeysUrl) })
+  await place('database', database === undefined ? undefined : { kind: 'folder', folder: database })
+  return apart.flatMap(([one, other, why]): Finding[] => {
+    const [a, b] = [volumes.get(one), volumes.get(other)]
+    if (a === undefined || b === undefined) return []
+    return a === b
+      ? [{ check: 'volumes', state: 'warning', detail: `${one} and ${other} share one: ${why}` }]
+      : [{ check: 'volumes', state: 'ok', detail: `${one} and ${other} lie apart` }]
+  })
+}
+
+/** What two stores share where they would be lost together; undefined where it cannot be told. */
+async function volumeOf(address: StoreAddress): Promise<string | undefined> {
+  if (address.kind === 's3') return `s3 ${address.endpoint ?? ''} ${address.bucket}`
+  // A folder that is not there yet will lie where its parent lies.
+  for (let folder = address.folder; ; folder = dirname(folder)) {
+    try {
+      return `volume ${String((await stat(folder)).dev)}`
+    } catch {
+      if (folder === dirname(folder)) return undefined
+    }
+  }
+}
