@@ -39,15 +39,11 @@ export interface ErasureActivities {
   ): Promise<ErasureSnapshot>
 }
 
-/** Trying again cannot mend these. */
-const permanentCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'not_found',
-  'wrong_region',
-  'invalid',
-  'malformed',
-  'too_large',
-  'forbidden',
-])
+/**
+ * Trying again cannot mend it: the action, or the whole request, is not there. Everything else is tried until it can be
+ * done: a workflow that failed would leave a request half erased with nobody at it.
+ */
+const permanentCode: ErrorCode = 'not_found'
 
 export function createErasureActivities(deps: { readonly recorder: ErasureRecorder }): ErasureActivities {
   const { recorder } = deps
@@ -81,7 +77,7 @@ async function reporting<T>(body: () => Promise<T>): Promise<T> {
     throw ApplicationFailure.create({
       message: code,
       type: code,
-      nonRetryable: error instanceof AnnalsError && permanentCodes.has(error.code),
+      nonRetryable: code === permanentCode,
     })
   }
 }

@@ -260,7 +260,7 @@ export interface OpenedErasureRequest extends ErasureReference {
 export interface ErasureRequests {
   /**
    * @throws AnnalsError `not_found`; KeyError where the request's key is missing or wrong
-   * @throws AnnalsError `wrong_state` where it has ended: its identifiers are gone
+   * @throws AnnalsError `wrong_state` from `awaiting_expiry` on, or where it has ended: its identifiers are gone
    */
   open(request: ErasureReference): Promise<OpenedErasureRequest>
   /** Saves the report of a scoping; the last one stands. */

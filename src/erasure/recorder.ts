@@ -246,7 +246,8 @@ function planAdvance(document: ErasureRequestDocument, step: Advance): PlannedCh
           ...(targets.length === 0 ? {} : { targets }),
         }),
     event: endingEvent(document, state, at, null),
-    end: isFinal(state),
+    // What is verified and told needs no name any more: waiting for backups to run out may take months.
+    forget: isFinal(state) || state === 'awaiting_expiry',
   }
 }
 
@@ -309,7 +310,7 @@ function planAction(
       ? { attestation: { target: facts.target, principal, at } }
       : {}),
     event: actionEvent(document, action, event, state, dueAt),
-    end: isFinal(state),
+    forget: isFinal(state),
     outcome: { applied: true, code: null, state, version: document.version + 1 },
   }
 }

@@ -36,8 +36,7 @@ export function createErasureRequests(deps: {
       const document = await store.find(request)
       if (document === null) throw notFound()
       const found = await opened(document)
-      if (found === null)
-        throw new AnnalsError('wrong_state', 'The request has ended; whom it was about is gone.')
+      if (found === null) throw new AnnalsError('wrong_state', 'Whom the request was about is gone.')
       const { organizationId, requestId, state, submittedAt, submitter, approver, scope } = document
       return {
         organizationId,

@@ -279,7 +279,9 @@ export const erasureDetailSchema = erasureViewSchema
         ),
       })
       .nullable()
-      .meta({ description: 'Only with ?personal=true, and gone once the request has ended.' }),
+      .meta({
+        description: 'Only with ?personal=true, and gone once the person is, or the request has ended.',
+      }),
   })
   .meta({ id: 'ErasureDetail' })
 

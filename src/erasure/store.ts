@@ -3,7 +3,7 @@
  * to them, each once.
  *
  * A request changes by compare-and-set on `version` alone, in one transaction with the event that says so and with the
- * outcome of the action that caused it. Two unique keys, both gone when it ends, make the second request about the same
+ * outcome of the action that caused it. Two unique keys, both gone with whom it is about, make the second request about the same
  * person a duplicate of the first: `identifiersKey` (keyed hash of the identifiers) from the moment it is stored, and
  * `subjectsKey` (hash of the references they lead to) from its scoping on.
  */
@@ -69,7 +69,7 @@ export interface ErasureRequestDocument extends Position {
   /** The organization's settings as they were when it was submitted. */
   readonly policy: { readonly version: number; readonly coolingOffHours: number }
 
-  /** Gone once it has ended. */
+  /** Gone once whom it is about is needed no more. */
   readonly key: WrappedRequestKey | null
   readonly sealed: Buffer | null
   readonly words: readonly SealedWords[]
@@ -129,7 +129,7 @@ export interface ErasureActionDocument {
   readonly principal: string
   readonly at: Date
   readonly facts: ActionFacts
-  /** Gone once the request has ended. */
+  /** Gone once whom the request is about is. */
   readonly sealedWords: Buffer | null
   readonly outcome: ActionOutcome | null
 }
@@ -152,8 +152,8 @@ export interface RequestChange {
   readonly evidence: Evidence | null
   readonly words?: SealedWords
   readonly attestation?: Attestation
-  /** It ends: key, identifiers, words and the unique keys go. */
-  readonly end?: boolean
+  /** Whom it is about is needed no more: key, identifiers, words and the unique keys go. */
+  readonly forget?: boolean
 }
 
 export type ErasureStore = ReturnType<typeof createErasureStore>
@@ -228,25 +228,25 @@ export function createErasureStore(db: Db) {
     async change(
       request: ErasureReference,
       version: number,
-      { set, evidence, words, attestation, end }: RequestChange,
+      { set, evidence, words, attestation, forget = false }: RequestChange,
       session: ClientSession,
     ): Promise<boolean> {
       const push = {
         ...(evidence === null ? {} : { evidence }),
-        ...(words === undefined || end === true ? {} : { words }),
+        ...(words === undefined || forget ? {} : { words }),
         ...(attestation === undefined ? {} : { attestations: attestation }),
       }
       const update: UpdateFilter<ErasureRequestDocument> = {
         $set: {
           ...set,
-          ...(end === true ? { key: null, sealed: null, words: [], bodyFingerprint: null } : {}),
+          ...(forget ? { key: null, sealed: null, words: [], bodyFingerprint: null } : {}),
         },
         $inc: { version: 1 },
         ...(Object.keys(push).length === 0 ? {} : { $push: push }),
-        ...(end === true ? { $unset: { identifiersKey: '' as const, subjectsKey: '' as const } } : {}),
+        ...(forget ? { $unset: { identifiersKey: '' as const, subjectsKey: '' as const } } : {}),
       }
       const { modifiedCount } = await requests.updateOne({ _id: idOf(request), version }, update, { session })
-      if (modifiedCount === 1 && end === true) {
+      if (modifiedCount === 1 && forget) {
         await actions.updateMany(
           { organizationId: request.organizationId, requestId: request.requestId },
           { $set: { sealedWords: null } },

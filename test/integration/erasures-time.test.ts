@@ -187,6 +187,13 @@ test('what still remains in backups is waited for, without a deadline, and close
     await reaches(id, 'awaiting_expiry')
     await pass(40 * dayMs)
     expect(await world.show(id)).toMatchObject({ state: 'awaiting_expiry', overdue: false })
+    // Whom it was about is gone by then.
+    const { core } = world.api
+    expect(await core.db.collection('erasureRequests').findOne({ requestId: id })).toMatchObject({
+      key: null,
+      sealed: null,
+      words: [],
+    })
     await pass(40 * dayMs)
     await reaches(id, 'completed')
     expect(looks).toBe(10)
