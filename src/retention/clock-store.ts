@@ -62,6 +62,6 @@ export function createRetentionClock(db: Db, options: RetentionClockOptions = {}
 const hello = z.object({ localTime: z.date() })
 
 /** What the clock of the primary says. */
-async function databaseTime(db: Db): Promise<Date> {
+export async function databaseTime(db: Db): Promise<Date> {
   return hello.parse(await db.command({ hello: 1 })).localTime
 }

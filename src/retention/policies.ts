@@ -46,12 +46,12 @@ export interface PolicyServiceDependencies {
   readonly systemEvents: Pick<SystemEventWriter, 'writeInTransaction'>
   /** `sealedAt` of the organization's newest leaf; undefined where nothing was sealed yet. */
   readonly newestSealedAt: (organizationId: string) => Promise<Date | undefined>
-  readonly now?: () => Date
+  /** The database's clock: one for all processes, so that no server that is set wrong begins a grace years ago. */
+  readonly databaseNow: () => Promise<Date>
 }
 
 export function createPolicyService(dependencies: PolicyServiceDependencies): PolicyService {
   const { client, store, lifecycle, systemEvents } = dependencies
-  const clock = dependencies.now ?? (() => new Date())
 
   return {
     get: (organizationId) => store.newest(organizationId),
@@ -62,13 +62,13 @@ export function createPolicyService(dependencies: PolicyServiceDependencies): Po
       const days: RetentionDays = { hotDays, archiveDays, recordDays }
       refuseDisorder(days)
       const sealedAt = await dependencies.newestSealedAt(organizationId)
+      const databaseNow = await dependencies.databaseNow()
       return inTransaction(client, async (session) => {
         const before = await store.newest(organizationId, session)
         if (ifVersion !== undefined && ifVersion !== before.version) throw moved()
         if (sameDays(before, days)) return before
         // Its grace counts from here: a clock that was set back must not have begun it years ago.
-        const at = clock()
-        const since = latest(at, before.since, sealedAt)
+        const since = latest(databaseNow, before.since, sealedAt)
         const counting = await store.counting(organizationId, since, session)
         if (counting.length > maxChangesInGrace) throw tooManyChanges()
         const policy = {
@@ -84,7 +84,7 @@ export function createPolicyService(dependencies: PolicyServiceDependencies): Po
           {
             organizationId,
             action: 'annals.retention.policy_changed',
-            occurredAt: at,
+            occurredAt: new Date(),
             actor: { type: 'principal', id: author.principal },
             targets: [{ type: 'organization', id: organizationId }],
             context: { requestId: author.requestId },

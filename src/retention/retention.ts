@@ -5,7 +5,7 @@ import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
 import type { SubjectStore } from '../subjects/store.js'
 import type { LogStore } from '../transparency-log/store.js'
-import { createRetentionClock, type RetentionClock } from './clock-store.js'
+import { createRetentionClock, databaseTime, type RetentionClock } from './clock-store.js'
 import { createHoldStore, ensureHoldIndexes } from './hold-store.js'
 import { createHoldService, type HoldService } from './holds.js'
 import { createLifecycle, ensureLifecycles, type Lifecycle } from './lifecycle.js'
@@ -47,6 +47,7 @@ export function createRetention(dependencies: RetentionDependencies): Retention 
     store: createPolicyStore(db),
     lifecycle,
     systemEvents,
+    databaseNow: () => databaseTime(db),
     newestSealedAt: async (organizationId) => (await log.head(organizationId))?.sealedAt,
   })
   const holds = createHoldService({ ...dependencies, store: createHoldStore(db), lifecycle })
