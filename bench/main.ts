@@ -20,6 +20,7 @@ import { benchBatch } from './batch.js'
 import { benchCollections, storedTemplates } from './data.js'
 import type { BenchWorld } from './harness.js'
 import { benchImport } from './import.js'
+import { benchLag } from './lag.js'
 import { benchOverload } from './overload.js'
 import { benchSealing } from './sealing.js'
 import { benchSearch } from './search.js'
@@ -31,6 +32,7 @@ const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
   single: benchSingle,
   batch: benchBatch,
   sealing: ({ config, say }) => benchSealing(config, say),
+  lag: (world) => benchLag(world),
   overload: (world) => benchOverload(world),
   import: (world) => benchImport(world, { events: Number(values.events) }),
   verify: (world) => benchVerify(world),

@@ -4,18 +4,22 @@
  *     echo    Express 5, reads the JSON body and answers it in one line: what HTTP alone costs
  *     naive   Express 5, one majority `insertOne` a request, of the same stored documents with the same indexes
  *     annals  the API as `annals serve` runs it
+ *     sealer  the loops of all partitions, as one worker runs them; it listens nowhere
  *
  * It tells its port over IPC and stops when its parent does.
  */
 import type { RequestListener } from 'node:http'
 import express from 'express'
 import { openApi } from '../src/api.js'
+import { openCore } from '../src/composition.js'
 import { loadConfig } from '../src/config.js'
 import { ensureEventIndexes, eventDocumentId, type StoredEvent } from '../src/events/store.js'
 import { startServer } from '../src/http/server.js'
 import { newId } from '../src/ids.js'
 import { createLogger } from '../src/logging.js'
 import { connectMongo } from '../src/mongo/client.js'
+import { sealPartitions } from '../src/transparency-log/contract.js'
+import { runSealingLoop } from '../src/transparency-log/sealing-loop.js'
 import { benchCollections } from './data.js'
 
 const answer = {
@@ -54,14 +58,33 @@ async function annals(): Promise<RequestListener> {
   return app
 }
 
-const kinds: Record<string, () => RequestListener | Promise<RequestListener>> = { echo, naive, annals }
-const make = kinds[process.argv[2] ?? '']
-if (make === undefined) throw new Error('which server? echo, naive or annals')
-const server = await startServer(await make(), { host: '127.0.0.1', port: 0 })
+/** Runs until this process is killed. */
+async function sealer(): Promise<number> {
+  const { sealing } = await openCore(loadConfig(), createLogger('silent'))
+  const { signal } = new AbortController()
+  for (let partition = 0; partition < sealPartitions; partition += 1) {
+    const place = { partition, partitions: sealPartitions, signal }
+    void runSealingLoop({ ...sealing, logger: createLogger('silent') }, place)
+  }
+  return 0
+}
+
+const listening = (make: () => RequestListener | Promise<RequestListener>) => async () =>
+  (await startServer(await make(), { host: '127.0.0.1', port: 0 })).port
+
+const kinds: Record<string, () => Promise<number>> = {
+  echo: listening(echo),
+  naive: listening(naive),
+  annals: listening(annals),
+  sealer,
+}
+const start = kinds[process.argv[2] ?? '']
+if (start === undefined) throw new Error(`which server? ${Object.keys(kinds).join(', ')}`)
+const port = await start()
 process.on('disconnect', () => process.exit(0))
 // Asked before and after a run: what the server itself used, whatever else the machine was doing.
 process.on('message', () => {
   const { user, system } = process.cpuUsage()
   process.send?.({ cpu: user + system, rss: process.memoryUsage.rss() })
 })
-process.send?.({ port: server.port })
+process.send?.({ port })
