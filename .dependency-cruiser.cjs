@@ -57,11 +57,11 @@ module.exports = {
     entry(
       'verification-core-is-pure',
       {
-        path: '^src/verification/(contract|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+        path: '^src/verification/(contract|erasures|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
       },
       {
         pathNot: [
-          '^src/verification/(contract|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+          '^src/verification/(contract|erasures|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
           '^src/transparency-log/(checkpoint|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-reader|tlog-proof|tree)\\.ts$',
         ],
       },

@@ -36,6 +36,7 @@ import { codecRoutes } from './temporal/codec-routes.js'
 import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
 import { registerAlarmMetrics, registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
+import { readManifest } from './erasure/manifest-reading.js'
 import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
 
@@ -91,6 +92,7 @@ export async function openApi(
         organizations: core.eventOrganizations,
         events: core.events,
         finder: core.finder,
+        manifest: (organizationId, sha256) => readManifest(core.erasing.deps, organizationId, sha256),
         onDraining: (callback) => health.onDraining(callback),
       }),
       organizations: organizationRoutes(core),

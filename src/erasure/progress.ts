@@ -9,6 +9,7 @@
 import type { Collection, Db } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { ErasureReference } from './contract.js'
+import type { ManifestKind } from './manifests.js'
 import type { WrappedRequestKey } from './sealed.js'
 
 export const erasingSteps = [
@@ -112,6 +113,17 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
     find: (request: ErasureReference) => progress.findOne({ _id: idOf(request) }),
     read,
     texts,
+
+    /** Which request a manifest is of, and which of its two; by the SHA-256. */
+    async manifestNamed(
+      organizationId: string,
+      sha256: string,
+    ): Promise<{ readonly request: ErasureReference; readonly kind: ManifestKind } | undefined> {
+      const named = [{ 'manifests.subjects': sha256 }, { 'manifests.text': sha256 }]
+      const found = await progress.findOne({ organizationId, $or: named })
+      if (found === null) return undefined
+      return { request: found, kind: found.manifests?.text === sha256 ? 'text' : 'subjects' }
+    },
 
     /** Begins the erasing, unless it has begun: what it was begun with stands. */
     async begin(

@@ -164,6 +164,18 @@ export const logReadPaths: ApiPaths = {
     z.object({ org, generation }),
     'of one generation of the log',
   ),
+  '/v1/organizations/{org}/log/manifests/{sha256}': {
+    get: {
+      tags: ['log'],
+      summary: 'What an erasure took, by the hash that its sealed event names',
+      description: 'References, event ids, slots and commitments; no identifier. docs/erasure.md.',
+      requestParams: { path: z.object({ org, sha256: z.string().regex(/^[0-9a-f]{64}$/) }) },
+      responses: {
+        '200': { description: 'The manifest, RFC 8785 JSON.', content: bytes },
+        ...problemResponses('forbidden', 'not_found', 'wrong_region'),
+      },
+    },
+  },
   '/v1/organizations/{org}/log/leaves': {
     post: {
       tags: ['log'],

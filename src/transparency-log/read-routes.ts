@@ -35,6 +35,8 @@ export interface LogReadRoutesDependencies {
   readonly whereabouts: Whereabouts
   readonly feed: Feed
   readonly verifiable: VerifiablePresenter
+  /** A manifest of an erasure by its SHA-256, of this organization. */
+  readonly manifest: (organizationId: string, sha256: string) => Promise<Uint8Array | undefined>
   /** Calls back when the process is about to stop: whoever waits is answered at once. */
   readonly onDraining: (callback: () => void) => void
 }
@@ -60,6 +62,18 @@ export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
     const { organizationId } = await opened(request, response)
     return { organizationId, generation: generationOf(request) }
   }
+
+  router.get('/v1/organizations/:org/log/manifests/:sha256', async (request, response) => {
+    const { organizationId } = await opened(request, response)
+    const { sha256 } = request.params
+    const bytes = /^[0-9a-f]{64}$/.test(sha256)
+      ? await dependencies.manifest(organizationId, sha256)
+      : undefined
+    if (bytes === undefined) throw notFound()
+    response.setHeader('content-type', 'application/octet-stream')
+    response.setHeader('cache-control', `private, max-age=${String(yearSeconds)}, immutable`)
+    response.end(bytes)
+  })
 
   for (const prefix of ['/v1/organizations/:org/log', '/v1/organizations/:org/log/:generation']) {
     router.get(`${prefix}/checkpoint`, async (request, response) => {
@@ -131,7 +145,10 @@ export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
       return
     }
     const stored = await finder.find(organizationId, [eventId])
-    const forms = await verifiable.present(organization, [...stored.values()], reads, { by: 'proof', event: eventId })
+    const forms = await verifiable.present(organization, [...stored.values()], reads, {
+      by: 'proof',
+      event: eventId,
+    })
     response.json({ ...answer, event: forms.get(eventId) ?? null })
   })
 

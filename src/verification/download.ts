@@ -11,7 +11,15 @@ import {
   tileWidth,
   type TileAddress,
 } from '../transparency-log/tile.js'
-import { anchorFile, anchorKeysFile, checkpointFile, eventsPath, keysFile } from './folder-source.js'
+import { erasureOf } from './erasures.js'
+import {
+  anchorFile,
+  anchorKeysFile,
+  checkpointFile,
+  eventsPath,
+  keysFile,
+  manifestPath,
+} from './folder-source.js'
 import type { LogServer } from './server-source.js'
 
 export interface DownloadOptions {
@@ -49,8 +57,15 @@ export async function downloadLog(server: LogServer, options: DownloadOptions): 
     if (source.events !== undefined) {
       const events = await source.events(tile)
       // Values may have been erased since the last download: they are always read again.
-      if (events !== undefined)
+      if (events !== undefined) {
         await writeWhole(folder, eventsPath(tile), events.map((line) => `${JSON.stringify(line)}\n`).join(''))
+        for (const { event } of events) {
+          const erasure = erasureOf(event)
+          if (erasure === undefined) continue
+          const path = manifestPath(erasure.manifest)
+          await save(folder, path, true, async () => source.manifest?.(erasure.manifest))
+        }
+      }
     }
     leaves += tile.width
     options.onProgress?.(leaves, size)

@@ -8,6 +8,7 @@
  *     anchor-keys         verifier keys of the anchor log, as keys
  *     tile/…              hashes, and tile/entries/… records
  *     events/…            the verifiable events of an entry bundle of the same name, NDJSON: {id, log, event}
+ *     manifests/…         what erasures took, by SHA-256: <hex>.json
  */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -28,6 +29,8 @@ export const anchorKeysFile = 'anchor-keys'
 /** The path of the events of a bundle: that of the bundle, in a folder of its own. */
 export const eventsPath = (bundle: BundleAddress): string =>
   `${entryBundlePath(bundle).replace('tile/entries/', 'events/')}.ndjson`
+
+export const manifestPath = (sha256: string): string => `manifests/${sha256}.json`
 
 export interface LogFolder {
   readonly checkpoint: string
@@ -52,6 +55,7 @@ export async function openLogFolder(folder: string, values: boolean): Promise<Lo
     source: {
       tile: (tile) => tileIn(folder, tile),
       bundle: (bundle) => bytesIn(folder, entryBundlePath(bundle)),
+      manifest: (sha256) => bytesIn(folder, manifestPath(sha256)),
       ...(withEvents ? { events: (bundle) => eventsIn(folder, bundle) } : {}),
     },
   }

@@ -25,6 +25,7 @@ import {
 } from '../transparency-log/tile.js'
 import { completeSubtrees } from '../transparency-log/tree.js'
 import type { Excuse, Finding, LogReport } from './contract.js'
+import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import type { CheckEvent, FieldExcuse } from './event-check.js'
 import { FieldCounts, Findings } from './findings.js'
 import { firstDifference, isWideEnough, UpperTiles, type MadeTile } from './upper-tiles.js'
@@ -40,6 +41,8 @@ export interface LogSource {
    * where the source has no values: then records are as far as it goes.
    */
   events?(bundle: BundleAddress): Promise<readonly EventLine[] | undefined>
+  /** A manifest of an erasure by its SHA-256 (64 hex digits); absent where the source has none. */
+  manifest?(sha256: string): Promise<Uint8Array | undefined>
 }
 
 /** The tiles of a source, for proofs. One that is not there has no bytes, and `tile_mismatch` says so. */
@@ -57,6 +60,7 @@ export interface WalkOptions {
   readonly generation: number
   readonly hasher: Hasher
   readonly checkEvent: CheckEvent
+  readonly sha256: Sha256
   /** Trusted, and not larger than the checkpoint. */
   readonly earlier?: Checkpoint | undefined
   readonly excuse?: Excuse | undefined
@@ -107,6 +111,7 @@ class LogWalk {
   readonly #findings = new Findings()
   readonly #fields = new FieldCounts()
   readonly #upper = new UpperTiles()
+  readonly #erasures: Erasures
   /** Of upper tiles: whether the tile or the leaves below were edited is known at the end, from the root. */
   readonly #differing: { readonly made: MadeTile; readonly position: number }[] = []
   #frontier: Frontier
@@ -121,6 +126,13 @@ class LogWalk {
     private readonly options: WalkOptions,
   ) {
     this.#frontier = this.#freshFrontier([], 0)
+    const { manifest } = source
+    this.#erasures = new Erasures(
+      this.#fields,
+      this.#findings,
+      options.sha256,
+      manifest === undefined ? undefined : (sha256) => manifest(sha256),
+    )
   }
 
   async run(): Promise<LogReport> {
@@ -134,6 +146,7 @@ class LogWalk {
     }
     const rootHolds = equalHashes(this.#frontier.root(), root)
     for (const made of this.#upper.takeEdge()) await this.#compare(made)
+    this.#erasures.settle()
     this.#judge(rootHolds)
     return {
       origin,
@@ -220,7 +233,8 @@ class LogWalk {
       const bytes = records[position]
       const made = own[position]
       const holds = made !== undefined && equalHashes(made, leaf)
-      this.#leaf({ index: first + position, leaf, bytes, holds, line: events?.[position] })
+      const met = this.#leaf({ index: first + position, leaf, bytes, holds, line: events?.[position] })
+      if (met !== undefined) await met
     }
     if (this.source.events !== undefined && events === undefined) {
       const detail = 'the events of these leaves cannot be had'
@@ -306,7 +320,7 @@ class LogWalk {
   }
 
   /** One leaf: its record, and its event where the source has values. */
-  #leaf({ index, leaf, bytes, holds, line }: LeafParts): void {
+  #leaf({ index, leaf, bytes, holds, line }: LeafParts): Promise<void> | undefined {
     const { hasher, checkEvent, excuse } = this.options
     const record = holds ? textOf(bytes) : undefined
     if (holds) this.#records += 1
@@ -322,10 +336,16 @@ class LogWalk {
     if (line === undefined || line.event === null) {
       if (bytes === undefined) say({ code: 'record_missing', detail: 'the record is not there' })
       else if (line !== undefined) say({ code: 'event_missing', detail: 'the event is not there any more' })
-      return
+      return undefined
     }
     this.#events += 1
-    const check = checkEvent(line.event, record, excuse && this.#excused(excuse, index, line))
+    const gone: GoneField[] = []
+    const excused = excuse && this.#excused(excuse, index, line)
+    const check = checkEvent(line.event, record, (slot, subject) => {
+      const state = excused?.(slot, subject)
+      if (state === undefined) gone.push({ slot, subject })
+      return state
+    })
     let { problem } = check
     if (problem === undefined && line.id !== idOf(line.event))
       problem = { code: 'event_misplaced', detail: 'another event is said to be there' }
@@ -338,17 +358,12 @@ class LogWalk {
     if (problem !== undefined) {
       say(problem)
       this.#fields.add('missing', check.fields.length)
-      return
+      return undefined
     }
-    const slots: string[] = []
-    for (const { slot, state } of check.fields) {
-      this.#fields.add(state)
-      if (state === 'missing') slots.push(slot)
-    }
-    if (slots.length > 0) {
-      const detail = 'a value is gone, and nothing sealed accounts for it'
-      say({ code: 'field_missing', detail, slots })
-    }
+    for (const { state } of check.fields) if (state !== 'missing') this.#fields.add(state)
+    if (gone.length > 0) this.#erasures.note(this.#name(index, record, line), gone)
+    // Nearly no event is one: nothing waits for the others.
+    return isErasure(line.event) ? this.#erasures.meet(line.event) : undefined
   }
 
   #excused(excuse: Excuse, index: number, line: EventLine): FieldExcuse {

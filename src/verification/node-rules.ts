@@ -11,4 +11,8 @@ const nodeBytes: ByteTools<Buffer> = {
   base64Into: (text, into, at) => into.write(text, at, 'base64'),
 }
 
-export const nodeRules = { hasher: nodeHasher, checkEvent: createCheckEvent(nodeBytes) }
+export const nodeRules = {
+  hasher: nodeHasher,
+  checkEvent: createCheckEvent(nodeBytes),
+  sha256: (bytes: Uint8Array) => hash('sha256', bytes, 'hex'),
+}

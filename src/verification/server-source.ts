@@ -99,6 +99,7 @@ export function createLogServer({ url, key, organization, masked, fetch }: Serve
       return {
         tile: (tile) => bytes(`${base}/${tilePath(tile)}`),
         bundle: (bundle) => bytes(`${base}/${entryBundlePath(bundle)}`),
+        manifest: (sha256) => bytes(`${prefix}/log/manifests/${sha256}`),
         ...(values
           ? {
               events: ({ index, width }) =>

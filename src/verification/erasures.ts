@@ -1,0 +1,196 @@
+/**
+ * Values that are gone, until something sealed accounts for them. Pure.
+ *
+ * Leaves are read in order, and an erasure stands after what it took: `annals.subject.erasure_started` names the hash of a
+ * manifest of subjects, `annals.subject.erased` that of a manifest of fields. When such an event is met, what was found
+ * to be gone before it and stands in its manifest is `erased`; what nothing accounts for at the end is `missing`.
+ *
+ * The event is Annals' own (`system`, which no client may write), its values make its leaf, and it names two different
+ * principals. The manifest is nobody's word: it counts only if its SHA-256 is the one that the leaf commits to. So who
+ * deletes a value and puts an erasure beside it has to make a leaf, and the log says when.
+ */
+import type { LeafName } from './contract.js'
+import type { FieldCounts, Findings } from './findings.js'
+
+export type ReadManifest = (sha256: string) => Promise<Uint8Array | undefined>
+/** 64 hex digits. */
+export type Sha256 = (bytes: Uint8Array) => string
+
+export interface GoneField {
+  readonly slot: string
+  readonly subject: string | undefined
+}
+
+interface Claim {
+  readonly leaf: LeafName
+  readonly slot: string
+}
+
+/** The blocks of one person that are gone. */
+interface Claims {
+  count: number
+  readonly named: Map<string, Claim>
+}
+
+/** Of one person, whose events may be millions: those after these are counted, and not named. */
+const maxNamed = 100_000
+/** Fields of all, that wait for a manifest; beyond this they are missing at once. */
+const maxWaiting = 1_000_000
+
+const actions = { 'annals.subject.erasure_started': 'subjects', 'annals.subject.erased': 'text' } as const
+
+/** Is it worth a look? */
+export const isErasure = (event: unknown): boolean => {
+  const action = asObject(event)?.['action']
+  return typeof action === 'string' && Object.hasOwn(actions, action)
+}
+
+export class Erasures {
+  readonly #persons = new Map<string, Claims>()
+  readonly #fields = new Map<string, Claim>()
+  /** Whose block a name is. */
+  readonly #owners = new Map<string, string>()
+
+  constructor(
+    private readonly counts: FieldCounts,
+    private readonly findings: Findings,
+    private readonly sha256: Sha256,
+    private readonly read: ReadManifest | undefined,
+  ) {}
+
+  /** The values of an event that are gone. */
+  note(leaf: LeafName, gone: readonly GoneField[]): void {
+    const missing: Claim[] = []
+    for (const { slot, subject } of gone) {
+      const claim = { leaf, slot }
+      if (subject !== undefined) this.#notePerson(subject, claim)
+      else if (this.#fields.size < maxWaiting) this.#fields.set(nameOf(leaf.eventId, slot), claim)
+      else missing.push(claim)
+    }
+    this.#missing(missing)
+  }
+
+  #notePerson(subject: string, claim: Claim): void {
+    const claims = this.#persons.get(subject) ?? { count: 0, named: new Map<string, Claim>() }
+    this.#persons.set(subject, claims)
+    claims.count += 1
+    if (claims.named.size >= maxNamed || this.#owners.size >= maxWaiting) return
+    const name = nameOf(claim.leaf.eventId, claim.slot)
+    claims.named.set(name, claim)
+    this.#owners.set(name, subject)
+  }
+
+  /** An event that makes its leaf: does it account for what is gone before it? */
+  async meet(event: unknown): Promise<void> {
+    const erasure = erasureOf(event)
+    if (erasure === undefined) return
+    const bytes = await this.read?.(erasure.manifest)
+    if (bytes === undefined || this.sha256(bytes) !== erasure.manifest) return
+    const manifest = asObject(parsed(new TextDecoder().decode(bytes)))
+    if (manifest === undefined || manifest['organizationId'] !== erasure.organizationId) return
+    if (manifest['kind'] !== `annals/erasure/${erasure.kind}`) return
+    if (erasure.kind === 'subjects') for (const subject of texts(manifest['subjects'])) this.#forgive(subject)
+    else for (const row of rows(manifest['removed'])) this.#forgiveField(row)
+  }
+
+  #forgive(subject: string): void {
+    const claims = this.#persons.get(subject)
+    if (claims === undefined) return
+    this.counts.add('erased', claims.count)
+    for (const name of claims.named.keys()) this.#owners.delete(name)
+    this.#persons.delete(subject)
+  }
+
+  #forgiveField(row: unknown): void {
+    const [eventId, slot] = texts(row)
+    if (eventId === undefined || slot === undefined) return
+    const name = nameOf(eventId, slot)
+    const subject = this.#owners.get(name)
+    const claims = subject === undefined ? undefined : this.#persons.get(subject)
+    if (claims === undefined) {
+      if (this.#fields.delete(name)) this.counts.add('erased')
+      return
+    }
+    claims.named.delete(name)
+    claims.count -= 1
+    this.#owners.delete(name)
+    this.counts.add('erased')
+  }
+
+  /** Nothing more comes: what is left is missing. */
+  settle(): void {
+    const left = [...this.#fields.values()]
+    for (const { count, named } of this.#persons.values()) {
+      left.push(...named.values())
+      this.counts.add('missing', count - named.size)
+    }
+    this.#missing(left)
+  }
+
+  /** One finding a leaf. */
+  #missing(claims: readonly Claim[]): void {
+    const byLeaf = new Map<number, { readonly leaf: LeafName; readonly slots: string[] }>()
+    for (const { leaf, slot } of claims) {
+      const found = byLeaf.get(leaf.index)
+      if (found === undefined) byLeaf.set(leaf.index, { leaf, slots: [slot] })
+      else found.slots.push(slot)
+    }
+    const detail = 'a value is gone, and nothing sealed accounts for it'
+    for (const { leaf, slots } of [...byLeaf.values()].sort((a, b) => a.leaf.index - b.leaf.index)) {
+      this.counts.add('missing', slots.length)
+      const at = `leaf ${String(leaf.generation)}.${String(leaf.index)}`
+      this.findings.add({ code: 'field_missing', at, detail, leaf, slots: slots.sort() })
+    }
+  }
+}
+
+const nameOf = (eventId: string | undefined, slot: string) => `${eventId ?? ''}/${slot}`
+
+interface Erasure {
+  readonly organizationId: unknown
+  readonly kind: 'subjects' | 'text'
+  readonly manifest: string
+}
+
+const principal = /^prn_[0-7][0-9a-hjkmnp-tv-z]{25}$/
+
+/** What an erasure's event says; undefined for every other event, and for one that no two principals stand behind. */
+export function erasureOf(event: unknown): Erasure | undefined {
+  const { action, category, organizationId, fields } = asObject(event) ?? {}
+  if (action !== 'annals.subject.erasure_started' && action !== 'annals.subject.erased') return undefined
+  if (category !== 'system' || !Array.isArray(fields)) return undefined
+  const metadata = new Map<unknown, unknown>()
+  for (const field of fields as readonly unknown[]) {
+    const { slot, value } = asObject(field) ?? {}
+    if (typeof slot !== 'string' || !slot.startsWith('metadata/') || typeof value !== 'string') continue
+    const pair = parsed(value)
+    if (Array.isArray(pair)) metadata.set(pair[0], pair[1])
+  }
+  const manifest = metadata.get('manifest')
+  const [submitter, approver] = [metadata.get('submitter'), metadata.get('approver')]
+  const two =
+    typeof submitter === 'string' &&
+    typeof approver === 'string' &&
+    principal.test(submitter) &&
+    principal.test(approver) &&
+    submitter !== approver
+  if (!two || typeof manifest !== 'string' || !/^[0-9a-f]{64}$/.test(manifest)) return undefined
+  return { organizationId, kind: actions[action], manifest }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const asObject = (value: unknown): Record<string, unknown> | undefined =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+
+const texts = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : []
+
+const rows = (value: unknown): readonly unknown[] =>
+  Array.isArray(value) ? (value as readonly unknown[]) : []
