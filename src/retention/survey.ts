@@ -25,24 +25,46 @@ type Head = Pick<LogHeadDocument, '_id' | 'organizationId' | 'generation' | 'siz
 
 const logsAtOnce = 500
 
-/** @param now the time that retention goes by */
-export async function surveyArchive(db: Db, now: Date): Promise<ArchiveSurvey> {
+/** A log that has hot leaves: [from, size). */
+export interface HotLog {
+  readonly organizationId: string
+  readonly generation: number
+  readonly from: number
+  readonly size: number
+  /** Of leaf `from`. */
+  readonly sealedAt: Date
+  /** Of the organization's newest policy. */
+  readonly hotDays: number
+}
+
+/**
+ * Every log with hot leaves, closed generations too, by organization id: what a sweep goes through to find what is due
+ * (`sealedAt` at `archiveCutoff(now, log)` or before).
+ */
+export async function* hotLogs(db: Db): AsyncIterable<HotLog> {
   const heads: Collection<LogHeadDocument> = db.collection(collectionNames.logHeads)
   const found = heads
     .find({}, { projection: { organizationId: 1, generation: 1, size: 1 }, batchSize: logsAtOnce })
     .sort({ _id: 1 })
+  for await (const batch of batches<Head>(found)) {
+    const hotDays = await hotDaysOf(db, batch)
+    for (const log of await firstHotLeaves(db, batch))
+      yield { ...log, hotDays: hotDays.get(log.organizationId) ?? defaultRetention.hotDays }
+  }
+}
+
+/** @param now the time that retention goes by */
+export async function surveyArchive(db: Db, now: Date): Promise<ArchiveSurvey> {
   let oldestHot: Date | null = null
   let lagMs = 0
   const due = new Set<string>()
-  for await (const batch of batches<Head>(found)) {
-    const hotDays = await hotDaysOf(db, batch)
-    for (const { organizationId, sealedAt } of await firstHotLeaves(db, batch)) {
-      if (oldestHot === null || sealedAt < oldestHot) oldestHot = sealedAt
-      const cutoff = archiveCutoff(now, { hotDays: hotDays.get(organizationId) ?? defaultRetention.hotDays })
-      if (sealedAt > cutoff) continue
-      due.add(organizationId)
-      lagMs = Math.max(lagMs, cutoff.getTime() - sealedAt.getTime())
-    }
+  for await (const log of hotLogs(db)) {
+    const { organizationId, sealedAt } = log
+    if (oldestHot === null || sealedAt < oldestHot) oldestHot = sealedAt
+    const cutoff = archiveCutoff(now, log)
+    if (sealedAt > cutoff) continue
+    due.add(organizationId)
+    lagMs = Math.max(lagMs, cutoff.getTime() - sealedAt.getTime())
   }
   return { oldestHot, lagMs, due: due.size }
 }
@@ -87,10 +109,10 @@ async function firstHotLeaves(db: Db, heads: readonly Head[]) {
     .find({ _id: { $in: hot.map(({ tile }) => tile) } }, { projection: { sealings: 1 } })
     .toArray()
   const sealings = new Map(read.map((tile) => [tile._id, tile.sealings ?? []]))
-  return hot.flatMap(({ organizationId, from, tile }) => {
+  return hot.flatMap(({ organizationId, generation, from, size, tile }): Omit<HotLog, 'hotDays'>[] => {
     let position = from % tileWidth
     for (const { at, count } of sealings.get(tile) ?? []) {
-      if (position < count) return [{ organizationId, sealedAt: at }]
+      if (position < count) return [{ organizationId, generation, from, size, sealedAt: at }]
       position -= count
     }
     return []

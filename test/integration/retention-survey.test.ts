@@ -3,7 +3,7 @@ import type { SegmentDocument } from '../../src/archive/contract.js'
 import { collectionNames } from '../../src/mongo/collections.js'
 import { createRetentionClock } from '../../src/retention/clock-store.js'
 import { runIdOf } from '../../src/retention/runs.js'
-import { newestSegments, surveyArchive } from '../../src/retention/survey.js'
+import { hotLogs, newestSegments, surveyArchive } from '../../src/retention/survey.js'
 import {
   tileDocumentId,
   type LogHeadDocument,
@@ -94,6 +94,20 @@ describe('how far archiving is behind', () => {
     await log('org_restarted', { oldest: 250, size: 10, segments: [3], closed: true })
     await log('org_restarted', { oldest: 30, size: 10, generation: 2 })
     expect(await survey()).toEqual({ oldestHot: daysAgo(247), lagMs: 64 * day, due: 3 })
+  })
+
+  test('a sweep finds the same logs, with the leaf to go on from', async () => {
+    const found: string[] = []
+    for await (const { organizationId, generation, from, hotDays } of hotLogs(world.api.core.db))
+      found.push(`${organizationId} ${String(generation)} ${String(from)} ${String(hotDays)}`)
+    expect(found).toEqual([
+      'org_behind 1 5 183',
+      'org_partly 1 118 183',
+      'org_restarted 2 0 183',
+      'org_restarted 1 3 183',
+      'org_short 1 0 15',
+      'org_young 1 0 183',
+    ])
   })
 
   test('reads one segment of each organization, however many there are', async () => {
