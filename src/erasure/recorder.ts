@@ -50,6 +50,9 @@ interface PlannedChange extends RequestChange {
   readonly outcome?: ActionOutcome
 }
 
+/** Another attempt has applied the action meanwhile: this one's transaction aborts, and its outcome is the other's. */
+class DecidedError extends Error {}
+
 const annals = { type: 'system', id: 'annals' } as const
 const hourMs = 3_600_000
 const maxAttempts = 10
@@ -82,10 +85,14 @@ export function createErasureRecorder(deps: {
       const changed = await inTransaction(client, async (session) => {
         if (!(await store.change(request, document.version, planned, session))) return false
         if (planned.event !== null) await events.writeInTransaction(planned.event, session)
-        if (planned.outcome !== undefined && actionId !== null) {
-          await store.setOutcome(request.organizationId, actionId, planned.outcome, session)
+        if (planned.outcome === undefined || actionId === null) return true
+        if (!(await store.setOutcome(request.organizationId, actionId, planned.outcome, session))) {
+          throw new DecidedError()
         }
         return true
+      }).catch((error: unknown) => {
+        if (error instanceof DecidedError) return true
+        throw error
       })
       if (changed) return read(request)
     }

@@ -296,18 +296,19 @@ export function createErasureStore(db: Db) {
     findActionByKey: ({ organizationId, requestId }: ErasureReference, businessKey: string) =>
       actions.findOne({ organizationId, requestId, businessKey }),
 
-    /** Says what came of an action, unless that was said before. */
+    /** Says what came of an action. @returns false where that was said before, and stands */
     async setOutcome(
       organizationId: string,
       actionId: string,
       outcome: ActionOutcome,
       session?: ClientSession,
-    ): Promise<void> {
-      await actions.updateOne(
+    ): Promise<boolean> {
+      const { modifiedCount } = await actions.updateOne(
         { _id: erasureKey(organizationId, actionId), outcome: null },
         { $set: { outcome } },
         session === undefined ? {} : { session },
       )
+      return modifiedCount === 1
     },
   }
 }
