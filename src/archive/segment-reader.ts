@@ -33,17 +33,21 @@ export async function* readMembers(
   if (file.bytes === 0) return
   const stream = await store.get(file.path)
   if (stream === undefined) throw new SegmentFault('object_missing', file.path, 'it is not there')
+  const members = packedMembers(stream, file)
   let ahead: Promise<OpenMember> | undefined
   try {
-    for await (const { member, packed } of packedMembers(stream, file)) {
-      const next = open(file, member, packed)
-      // A failure is met when its turn comes.
-      next.catch(() => undefined)
+    for (;;) {
+      const step = await members.next().catch((error: unknown) => ({ error }))
+      // What came before a failure is given first: its lines may say which leaf was edited.
       if (ahead !== undefined) yield await ahead
-      ahead = next
+      if ('error' in step) throw step.error
+      if (step.done === true) return
+      ahead = open(file, step.value.member, step.value.packed)
+      // A failure is met when its turn comes.
+      ahead.catch(() => undefined)
     }
-    if (ahead !== undefined) yield await ahead
   } finally {
+    await members.return()
     stream.destroy()
   }
 }

@@ -5,6 +5,8 @@ import { AnnalsClientError, type ClientErrorCode } from '../client/index.js'
 import { ConfigError } from '../config.js'
 import { AnnalsError, errorIdentity, type ErrorCode } from '../errors.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
+import { AddressError } from '../archive/stores/address.js'
+import { ArchiveStoreError } from '../archive/stores/contract.js'
 import { TamperingError, TrustError } from '../verification/errors.js'
 
 export const exitCodes = { ok: 0, failed: 1, usage: 2, tampering: 3, unreachable: 4, refused: 5 } as const
@@ -63,6 +65,10 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof ConfigError) return { exitCode: exitCodes.usage, text: error.message, code: 'config' }
   if (error instanceof TamperingError)
     return { exitCode: exitCodes.tampering, text: error.message, code: 'tampering' }
+  if (error instanceof AddressError)
+    return { exitCode: exitCodes.usage, text: `The address ${error.message}.`, code: 'address' }
+  if (error instanceof ArchiveStoreError)
+    return { exitCode: exitCodes.unreachable, text: `The archive: ${error.message}.`, code: error.code }
   if (error instanceof TrustError) return { exitCode: exitCodes.usage, text: error.message, code: 'trust' }
   if (error instanceof AnnalsError) {
     const places = error.errors.map(

@@ -1,4 +1,4 @@
-/** `annals verify SERVER|RECEIPT|FOLDER`: does everything that was logged still stand as it was signed? */
+/** `annals verify SERVER|RECEIPT|FOLDER|ARCHIVE`: does everything that was logged still stand as it was signed? */
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { InvalidArgumentError } from 'commander'
 import { AnnalsError } from '../../errors.js'
@@ -6,6 +6,12 @@ import { organizationIdPattern } from '../../organizations/contract.js'
 import { LogError } from '../../transparency-log/errors.js'
 import type { AnchorOptions } from '../../verification/anchor-source.js'
 import type { AnchorReport } from '../../verification/contract.js'
+import {
+  isArchiveAddress,
+  isArchiveFolder,
+  openArchive,
+  verifyArchive,
+} from '../../verification/archive-run.js'
 import { TamperingError, TrustError, UnwitnessedError } from '../../verification/errors.js'
 import { receiptOfJson, receiptOfText, type Receipt } from '../../verification/receipt-check.js'
 import {
@@ -20,14 +26,15 @@ import { nameOfOrigin } from '../../verification/trust.js'
 import { withExample, type CliContext, type RegisterCommand } from '../context.js'
 import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
-import { createLeafProgress } from '../verify/progress.js'
-import { anchorText, logText, receiptText, summaryOf } from '../verify/report.js'
+import { createLeafProgress, type LeafProgress } from '../verify/progress.js'
+import { anchorText, archiveSummary, archiveText, logText, receiptText, summaryOf } from '../verify/report.js'
 
 interface Options {
   readonly key?: string
   readonly organization?: string
   readonly generation?: number
   readonly logKey: readonly string[]
+  readonly archiveKey: readonly string[]
   readonly anchorKey: readonly string[]
   readonly witnessKey: readonly string[]
   readonly logId?: string
@@ -45,14 +52,24 @@ export const registerVerify: RegisterCommand = (program, context) => {
     .command('verify')
     .argument(
       '[target]',
-      'a server (http…), a downloaded folder, or a receipt (default: the running "annals up")',
+      'a server (http…), a downloaded folder, a receipt, or an archive (file:…, s3:…, its folder); default: the running "annals up"',
     )
     .description('Verify values, records, tree and signature; exits 3 where something does not hold')
-    .option('--organization <id>', 'whose log, on a server', organizationOf)
+    .option(
+      '--organization <id>',
+      'whose log, on a server or in an archive (there: default all)',
+      organizationOf,
+    )
     .option('--key <key>', "a reader's key, for a server (default: ANNALS_KEY)")
     .option(
       '--log-key <key>',
       'a verifier key of the log that you had from elsewhere; repeatable',
+      collect,
+      [],
+    )
+    .option(
+      '--archive-key <key>',
+      'a verifier key of an archive that you had from elsewhere; repeatable',
       collect,
       [],
     )
@@ -79,6 +96,8 @@ export const registerVerify: RegisterCommand = (program, context) => {
       const output = context.output(self)
       if (target === undefined || /^https?:\/\//.test(target)) {
         await fromServer(target, options, context, output)
+      } else if (isArchiveAddress(target) || (await isArchiveFolder(target))) {
+        await fromArchive(target, options, output)
       } else if (await isFolder(target)) {
         const common = await commonOptions(options, output, 'verify')
         await finish(await verifyFolder(target, common).finally(common.end), options, output)
@@ -91,6 +110,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     'annals verify http://127.0.0.1:4100 --organization org_acme --log-key "$(cat log.key)" --save last.checkpoint',
     'annals verify http://127.0.0.1:4100 --organization org_acme --download copy && annals verify copy',
     'annals verify evt_01jd….receipt.json --log-key "$(cat log.key)" --anchor-key "$(cat anchor.key)"',
+    'annals verify file:/var/annals/archive --archive-key "$(cat archive.key)"',
   )
 }
 
@@ -127,6 +147,23 @@ async function fromServer(
   )
 }
 
+/** Needs no server, no database and no secret. */
+async function fromArchive(target: string, options: Options, output: Output): Promise<void> {
+  const progress = progressOf(output, 'verify')
+  const { report, ...trust } = await verifyArchive(await openArchive(target), {
+    archiveKeys: options.archiveKey,
+    logKeys: options.logKey,
+    organizationId: options.organization ?? organizationOfKeys(options.logKey),
+    generation: options.generation,
+    values: options.values,
+    onProgress: (leaves, total) => progress.update(leaves, total),
+  }).finally(() => progress.end())
+  if (trust.trustedOnFirstUse) output.note(firstUseOfArchive)
+  const { findings, findingCount } = report
+  output.result({ verdict: verdictOf(findingCount), ...trust, ...report }, () => archiveText(report))
+  if (findingCount > 0) throw new TamperingError(archiveSummary(findings, findingCount))
+}
+
 async function fromReceipt(path: string, options: Options, output: Output): Promise<void> {
   const receipt = await readReceipt(path, options.record)
   const report = verifyReceipt(receipt, options.logKey, anchorOptions(options))
@@ -160,8 +197,7 @@ async function commonOptions(
   output: Output,
   what: string,
 ): Promise<VerifyOptions & { readonly end: () => void }> {
-  const kind = output.json ? 'none' : process.stderr.isTTY ? 'terminal' : 'plain'
-  const progress = createLeafProgress(process.stderr, kind, what)
+  const progress = progressOf(output, what)
   const earlier = options.from === undefined ? undefined : await readNote(options.from)
   return {
     logKeys: options.logKey,
@@ -171,6 +207,11 @@ async function commonOptions(
     onProgress: (leaves, size) => progress.update(leaves, size),
     end: () => progress.end(),
   }
+}
+
+function progressOf(output: Output, what: string): LeafProgress {
+  const kind = output.json ? 'none' : process.stderr.isTTY ? 'terminal' : 'plain'
+  return createLeafProgress(process.stderr, kind, what)
 }
 
 async function finish(verification: LogVerification, options: Options, output: Output): Promise<void> {
@@ -203,6 +244,9 @@ function requireWitnesses({ state, cosignedBy }: AnchorReport, { witnesses }: Op
 
 const firstUseOfAnchor =
   'verify: no --anchor-key was given; the keys of the anchor log come from where the log is. Pin them the next time.'
+
+const firstUseOfArchive =
+  'verify: no --archive-key was given; the keys come from the archive itself. Keep them, and pin them the next time.'
 
 const verdictOf = (findings: number) => (findings === 0 ? 'intact' : 'tampering')
 

@@ -6,6 +6,7 @@ import {
   type Finding,
   type LogReport,
 } from '../../verification/contract.js'
+import type { ArchiveReport } from '../../verification/archive-walk.js'
 import type { ReceiptReport } from '../../verification/receipt-check.js'
 import { table } from '../output.js'
 
@@ -27,6 +28,40 @@ export function logText(report: LogReport): string {
   if (findingCount > 0) lines.push(summaryOf(findings, findingCount), findingsText(findings))
   if (findingCount > maxShown) lines.push(`  … and ${number(findingCount - maxShown)} more`)
   return lines.join('\n')
+}
+
+export function archiveText(report: ArchiveReport): string {
+  const { logs, logCount, segments, unfinished, leaves, records, events, damaged, expired } = report
+  const { fields, findings, findingCount } = report
+  const states = fieldStates.filter((state) => state === 'intact' || fields[state] > 0)
+  const lines = [
+    `${findingCount === 0 ? 'intact' : 'TAMPERING'}  ${number(logCount)} logs  ${number(segments)} segments  ${number(leaves)} leaves`,
+    `  records  ${number(records)} intact`,
+    `  values   ${number(events)} events; fields: ${states.map((state) => `${number(fields[state])} ${state}`).join(', ')}`,
+  ]
+  if (expired > 0) lines.push(`  expired  ${number(expired)} events, as their manifests say`)
+  if (damaged > 0) lines.push(`  damaged  ${number(damaged)} events had no content when they were archived`)
+  if (unfinished > 0) lines.push(`  besides  ${number(unfinished)} files that no manifest names yet`)
+  const rows = logs
+    .slice(0, maxShown)
+    .map(({ organizationId, generation, from, to, size, root }) => [
+      organizationId,
+      String(generation),
+      `${number(from)}–${number(to)}`,
+      number(size),
+      root,
+    ])
+  if (rows.length > 0) lines.push(table(['organization', 'generation', 'leaves', 'checkpoint', 'root'], rows))
+  if (logCount > maxShown) lines.push(`  … and ${number(logCount - maxShown)} more logs`)
+  if (findingCount > 0) lines.push(archiveSummary(findings, findingCount), findingsText(findings))
+  if (findingCount > maxShown) lines.push(`  … and ${number(findingCount - maxShown)} more`)
+  return lines.join('\n')
+}
+
+/** An archive has many logs: the object is named too. */
+export function archiveSummary(findings: readonly Finding[], count: number): string {
+  const [first] = findings
+  return first === undefined ? summaryOf(findings, count) : `${summaryOf(findings, count)}; ${first.at}`
 }
 
 export function receiptText(report: ReceiptReport): string {

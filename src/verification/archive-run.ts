@@ -1,0 +1,115 @@
+/** `annals verify ARCHIVE`: a folder or a bucket, without a database, a server or a secret. */
+import { stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { SegmentFault } from '../archive/segment-fault.js'
+import { verifiersOf } from '../archive/segment-keys.js'
+import { archiveKeysPath } from '../archive/segment-paths.js'
+import { readObject } from '../archive/segment-reader.js'
+import { parseStoreAddress, within, type StoreAddress } from '../archive/stores/address.js'
+import type { ArchiveStore } from '../archive/stores/contract.js'
+import { openStore } from '../archive/stores/open.js'
+import { LogError } from '../transparency-log/errors.js'
+import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
+import { ed25519Verifier, parseVerifierKey, verifierKey } from '../transparency-log/note-key.js'
+import type { Verifier } from '../transparency-log/note.js'
+import { walkArchive, type ArchiveReport, type ArchiveWalkOptions } from './archive-walk.js'
+import { TrustError } from './errors.js'
+import { nameOfOrigin } from './trust.js'
+
+export interface ArchiveVerifyOptions extends Pick<
+  ArchiveWalkOptions,
+  'organizationId' | 'generation' | 'values' | 'onProgress'
+> {
+  /** Verifier keys of manifests that were had from elsewhere; none = those that lie in the archive are taken. */
+  readonly archiveKeys: readonly string[]
+  /** Verifier keys of a log of the deployment; one key signs all of them, each under its name. */
+  readonly logKeys: readonly string[]
+}
+
+export interface ArchiveVerification {
+  readonly report: ArchiveReport
+  /** The keys of manifests were not given, and taken from the archive. */
+  readonly trustedOnFirstUse: boolean
+  readonly keys: readonly string[]
+}
+
+const maxKeysBytes = 100_000
+/** As in the address of an archive. */
+const segmentsFolder = 'segments'
+
+export const isArchiveAddress = (target: string): boolean => /^(?:file|s3):/.test(target)
+
+/** Is a folder an archive, or the folder of segments in one? */
+export async function isArchiveFolder(folder: string): Promise<boolean> {
+  return (await isThere(join(folder, archiveKeysPath))) || isThere(join(folder, segmentsFolder))
+}
+
+/**
+ * Opens an archive by its address (`file:`, `s3:`) or the path of its folder.
+ * @throws AddressError
+ */
+export async function openArchive(target: string): Promise<ArchiveStore> {
+  const address: StoreAddress = isArchiveAddress(target)
+    ? parseStoreAddress(target)
+    : { kind: 'folder', folder: resolve(target) }
+  const isSegments = address.kind === 'folder' && (await isThere(join(address.folder, archiveKeysPath)))
+  return openStore(isSegments ? address : within(address, segmentsFolder))
+}
+
+/** @throws TrustError; ArchiveStoreError */
+export async function verifyArchive(
+  store: Pick<ArchiveStore, 'get' | 'list'>,
+  { archiveKeys, logKeys, ...options }: ArchiveVerifyOptions,
+): Promise<ArchiveVerification> {
+  const given = archiveKeys.length > 0
+  const keys = given ? archiveKeys : await publishedKeys(store)
+  if (keys.length === 0)
+    throw new TrustError(`There are no keys in this archive (${archiveKeysPath}): give --archive-key.`)
+  const pinned = readable(() => logKeys.map((text) => parseVerifierKey(text, sha256)))
+  const report = await walkArchive(store, {
+    ...options,
+    verifiers: readable(() => verifiersOf(keys)),
+    logVerifiers: (organizationId, generation) =>
+      pinned.length === 0 ? undefined : pinned.map((key) => renamed(key, organizationId, generation)),
+  })
+  return { report, trustedOnFirstUse: !given, keys }
+}
+
+/** One key of a deployment signs the checkpoints of all its logs, under the origin of each. */
+function renamed(
+  { name, type, publicKey }: ReturnType<typeof verifierKey>,
+  organizationId: string,
+  generation: number,
+): Verifier {
+  const named = nameOfOrigin(name)
+  if (named === undefined || type !== 'ed25519') throw new TrustError('A --log-key is not one of a log.')
+  const prefix = name.slice(0, -`${named.organization}/${String(named.generation)}`.length)
+  const origin = `${prefix}${organizationId}/${String(generation)}`
+  return ed25519Verifier(verifierKey(origin, type, publicKey, sha256), nodeNoteCrypto)
+}
+
+async function publishedKeys(store: Pick<ArchiveStore, 'get'>): Promise<string[]> {
+  try {
+    const bytes = await readObject(store, archiveKeysPath, maxKeysBytes)
+    return (bytes?.toString('utf8') ?? '').split('\n').filter((line) => line !== '')
+  } catch (error) {
+    if (error instanceof SegmentFault)
+      throw new TrustError(`The keys of this archive are none: ${error.detail}.`)
+    throw error
+  }
+}
+
+function readable<Value>(read: () => Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof LogError) throw new TrustError(`A verifier key is none: ${error.detail}.`)
+    throw error
+  }
+}
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )

@@ -1,0 +1,323 @@
+/**
+ * Walks an archive from end to end: every segment of every log, and the chain from each to the next. From the archive's
+ * own bytes and verifier keys; events are checked by the second implementation of the rules (event-check.ts).
+ *
+ * What an archive alone cannot say: whether the newest segments of a log, or a whole log, were taken away. Compare `to`
+ * with what was archived, or verify the server too.
+ */
+import type { SegmentRange } from '../archive/contract.js'
+import { SegmentFault } from '../archive/segment-fault.js'
+import {
+  archiveKeysPath,
+  contentManifestPath,
+  parseSegmentPath,
+  recordsManifestPath,
+  type SegmentObject,
+} from '../archive/segment-paths.js'
+import { verifySegment, type CheckLine, type SegmentVerification } from '../archive/segment-verify.js'
+import type { ContentLine, RecordLine } from '../archive/segment.js'
+import type { ArchiveStore } from '../archive/stores/contract.js'
+import { base64 } from '../transparency-log/encoding.js'
+import { equalHashes } from '../transparency-log/hash.js'
+import type { Verifier } from '../transparency-log/note.js'
+import type { Excuse, FieldState, Finding, LeafName } from './contract.js'
+import { FieldCounts, Findings } from './findings.js'
+import { nodeRules } from './node-rules.js'
+
+/** One log as far as it is in the archive. */
+export interface ArchivedLog {
+  readonly organizationId: string
+  readonly generation: number
+  /** First leaf that is there; those before it are not in this archive. */
+  readonly from: number
+  readonly to: number
+  readonly segments: number
+  /** The newest checkpoint that a segment leads to: leaves, and root in standard base64. */
+  readonly size: number
+  readonly root: string
+}
+
+export interface ArchiveReport {
+  /** The first thousand; `logCount` says how many there are. */
+  readonly logs: readonly ArchivedLog[]
+  readonly logCount: number
+  readonly segments: number
+  /** Data that no manifest names: what an attempt that died left behind, or is writing now. */
+  readonly unfinished: number
+  readonly leaves: number
+  readonly records: number
+  /** Events whose values were checked. */
+  readonly events: number
+  /** Events that were damaged or gone when they were archived. */
+  readonly damaged: number
+  /** Events whose content has expired since: a signed manifest says so. */
+  readonly expired: number
+  readonly fields: Readonly<Record<FieldState, number>>
+  readonly findings: readonly Finding[]
+  readonly findingCount: number
+}
+
+export interface ArchiveWalkOptions {
+  readonly verifiers: readonly Verifier[]
+  /** Keys of a log's checkpoints that were had from elsewhere; undefined = those that manifests name. */
+  readonly logVerifiers?: (organizationId: string, generation: number) => readonly Verifier[] | undefined
+  readonly organizationId?: string | undefined
+  readonly generation?: number | undefined
+  readonly values: boolean
+  readonly excuse?: Excuse | undefined
+  readonly onProgress?: (leaves: number, total: number) => void
+}
+
+type Store = Pick<ArchiveStore, 'get' | 'list'>
+
+interface Segment extends SegmentRange {
+  readonly hasRecordsManifest: boolean
+  /** The highest revision of its content that has a manifest; 0 = none. */
+  readonly revision: number
+}
+
+const maxLogs = 1_000
+
+/** @throws ArchiveStoreError */
+export async function walkArchive(store: Store, options: ArchiveWalkOptions): Promise<ArchiveReport> {
+  return new ArchiveWalk(store, options).run()
+}
+
+/** The log that is being walked. */
+interface Current {
+  readonly log: ArchivedLog
+  /** SHA-256 of its last records manifest; undefined where that could not be read. */
+  readonly last: string | undefined
+  readonly root: Uint8Array
+}
+
+class ArchiveWalk {
+  readonly #findings = new Findings()
+  readonly #fields = new FieldCounts()
+  readonly #logs: ArchivedLog[] = []
+  #logCount = 0
+  #current: Current | undefined
+  #segments = 0
+  #unfinished = 0
+  #leaves = 0
+  #records = 0
+  #events = 0
+  #damaged = 0
+  #expired = 0
+  #total = 0
+
+  constructor(
+    private readonly store: Store,
+    private readonly options: ArchiveWalkOptions,
+  ) {}
+
+  async run(): Promise<ArchiveReport> {
+    for await (const { from, to } of this.#list()) this.#total += to - from
+    for await (const segment of this.#list((path) => this.#unknown(path))) await this.#segment(segment)
+    this.#closeLog()
+    return {
+      logs: this.#logs,
+      logCount: this.#logCount,
+      segments: this.#segments,
+      unfinished: this.#unfinished,
+      leaves: this.#leaves,
+      records: this.#records,
+      events: this.#events,
+      damaged: this.#damaged,
+      expired: this.#expired,
+      fields: this.#fields.all(),
+      findings: this.#findings.sorted(),
+      findingCount: this.#findings.count,
+    }
+  }
+
+  /** Segments in the order of paths: those of one log follow each other, and one begins where the one before ends. */
+  async *#list(unknown: (path: string) => void = () => undefined): AsyncGenerator<Segment> {
+    const { organizationId, generation } = this.options
+    const log = generation === undefined ? '' : `${String(generation)}/`
+    const prefix = organizationId === undefined ? '' : `${organizationId}/${log}`
+    let open: Segment | undefined
+    for await (const { path } of this.store.list(prefix)) {
+      const object = parseSegmentPath(path)
+      if (object === undefined) {
+        if (path !== archiveKeysPath) unknown(path)
+        continue
+      }
+      if (open !== undefined && !isOfSegment(object, open)) {
+        yield open
+        open = undefined
+      }
+      open = withObject(open, object)
+    }
+    if (open !== undefined) yield open
+  }
+
+  #unknown(path: string): void {
+    this.#findings.add({ code: 'object_unknown', at: path, detail: 'no segment has such an object' })
+  }
+
+  async #segment(segment: Segment): Promise<void> {
+    const { organizationId, generation, from, to, hasRecordsManifest, revision } = segment
+    const range = { organizationId, generation, from, to }
+    if (!hasRecordsManifest && revision === 0) {
+      this.#unfinished += 1
+      return
+    }
+    this.#segments += 1
+    const before = this.#enter(range)
+    const started = this.#leaves
+    try {
+      if (this.options.values && revision === 0)
+        throw new SegmentFault('manifest_missing', contentManifestPath(range, 1), 'it is not there')
+      const logVerifiers = this.options.logVerifiers?.(organizationId, generation)
+      const verified = await verifySegment(this.store, range, {
+        verifiers: this.options.verifiers,
+        ...(logVerifiers === undefined ? {} : { logVerifiers }),
+        revision: this.options.values ? revision : undefined,
+        previous: before?.last,
+        checkLine: (organization, line, record) => this.#line(range, organization, line, record),
+        onProgress: (leaves) => this.options.onProgress?.(started + leaves, this.#total),
+      })
+      this.#verified(range, verified)
+    } catch (error) {
+      if (!(error instanceof SegmentFault)) throw error
+      this.#findings.add(findingOf(error, generation))
+      this.#leave(range, undefined)
+    }
+    this.#leaves = started + to - from
+  }
+
+  /** The segment before, where this one has to go on from it. */
+  #enter(range: SegmentRange): Current | undefined {
+    const current = this.#current
+    const isOfLog =
+      current?.log.organizationId === range.organizationId && current.log.generation === range.generation
+    if (!isOfLog) {
+      this.#closeLog()
+      return undefined
+    }
+    if (current.log.to === range.from) return current
+    const detail = `it begins at leaf ${String(range.from)}, and the one before it ends at ${String(current.log.to)}`
+    this.#findings.add({
+      code: 'chain_broken',
+      at: recordsManifestPath(range),
+      detail,
+      leaf: { generation: range.generation, index: Math.min(range.from, current.log.to) },
+    })
+    return undefined
+  }
+
+  #verified(range: SegmentRange, { records, checkpoint, ...counts }: SegmentVerification): void {
+    this.#records += counts.leaves - records.manifest.damaged
+    this.#events += counts.events
+    this.#damaged += counts.damaged
+    this.#expired += counts.expired
+    const known = this.#current
+    if (known?.log.size === checkpoint.size && !equalHashes(known.root, checkpoint.root)) {
+      const detail = `two different trees of ${String(checkpoint.size)} leaves were signed`
+      this.#findings.add({ code: 'checkpoint_inconsistent', at: records.path, detail })
+    }
+    this.#leave(range, records.sha256, checkpoint)
+  }
+
+  #leave(
+    range: SegmentRange,
+    last: string | undefined,
+    checkpoint?: { readonly size: number; readonly root: Uint8Array },
+  ): void {
+    const { organizationId, generation, from, to } = range
+    const known = this.#current
+    const isNewer = checkpoint !== undefined && checkpoint.size >= (known?.log.size ?? 0)
+    const root = isNewer ? checkpoint.root : (known?.root ?? new Uint8Array())
+    const log = {
+      organizationId,
+      generation,
+      from: known?.log.from ?? from,
+      to,
+      segments: (known?.log.segments ?? 0) + 1,
+      size: isNewer ? checkpoint.size : (known?.log.size ?? 0),
+      root: base64(root),
+    }
+    this.#current = { log, last, root }
+  }
+
+  #closeLog(): void {
+    if (this.#current === undefined) return
+    this.#logCount += 1
+    if (this.#logs.length < maxLogs) this.#logs.push(this.#current.log)
+    this.#current = undefined
+  }
+
+  /** Counts the fields of an event. A value that is gone is a finding, and the walk goes on. */
+  #line(
+    range: SegmentRange,
+    organizationId: string,
+    line: ContentLine,
+    record: RecordLine,
+  ): ReturnType<CheckLine> {
+    const name: LeafName = { generation: range.generation, index: record.index, eventId: record.id }
+    const { excuse } = this.options
+    const known = record.record === '' ? undefined : record.record
+    const check = nodeRules.checkEvent(
+      verifiableOf(organizationId, line),
+      known,
+      excuse && ((slot, subject) => excuse(name, slot, subject)),
+    )
+    if (check.problem !== undefined) {
+      this.#fields.add('missing', check.fields.length)
+      return check.problem
+    }
+    if (known === undefined && !makesLeaf(check.record, record.leafHash))
+      return { code: 'record_differs', detail: 'the event does not make the leaf' }
+    const missing: string[] = []
+    for (const { slot, state } of check.fields) {
+      this.#fields.add(state)
+      if (state === 'missing') missing.push(slot)
+    }
+    if (missing.length > 0) {
+      const detail = 'a value is gone, and nothing sealed accounts for it'
+      const at = `${organizationId} leaf ${String(range.generation)}.${String(record.index)}`
+      this.#findings.add({ code: 'field_missing', at, detail, leaf: name, slots: missing })
+    }
+    return undefined
+  }
+}
+
+const isOfSegment = (a: SegmentRange, b: SegmentRange): boolean =>
+  a.organizationId === b.organizationId && a.generation === b.generation && a.from === b.from && a.to === b.to
+
+function withObject(segment: Segment | undefined, object: SegmentObject): Segment {
+  const { organizationId, generation, from, to, kind, revision } = object
+  return {
+    organizationId,
+    generation,
+    from,
+    to,
+    hasRecordsManifest: segment?.hasRecordsManifest === true || kind === 'recordsManifest',
+    revision: Math.max(segment?.revision ?? 0, kind === 'contentManifest' ? revision : 0),
+  }
+}
+
+const findingOf = ({ code, path, detail, leaf, slots }: SegmentFault, generation: number): Finding => ({
+  code,
+  at: path,
+  detail,
+  ...(leaf === undefined ? {} : { leaf: { generation, ...leaf } }),
+  ...(slots === undefined ? {} : { slots }),
+})
+
+/** The verifiable form of the event in a line: no terms, and of a person's ciphertext only that it is there. */
+function verifiableOf(organizationId: string, line: ContentLine): unknown {
+  const { fields } = line
+  if (!Array.isArray(fields)) return { ...line, organizationId }
+  return { ...line, organizationId, fields: (fields as readonly unknown[]).flatMap(shownField) }
+}
+
+function shownField(field: unknown): unknown[] {
+  if (typeof field !== 'object' || field === null) return [field]
+  if (!('slot' in field)) return []
+  return 'sealed' in field && typeof field.sealed === 'string' ? [{ ...field, withheld: true }] : [field]
+}
+
+const makesLeaf = (record: string | undefined, leafHash: Uint8Array): boolean =>
+  record !== undefined && equalHashes(nodeRules.hasher.leaf(Buffer.from(record, 'utf8')), leafHash)
