@@ -6,6 +6,7 @@ export const collectionNames = {
   anchorLogs: 'anchorLogs',
   anchorTiles: 'anchorTiles',
   anchorWitnesses: 'anchorWitnesses',
+  archiveClaims: 'archiveClaims',
   archiveSegments: 'archiveSegments',
   deployment: 'deployment',
   directory: 'directory',

@@ -7,6 +7,7 @@ import { ensureActionSchemaCollection } from '../action-schemas/store.js'
 import { ensureRestoredIndexes } from '../archive/restores/rows.js'
 import { ensureRestoreIndexes } from '../archive/restores/store.js'
 import { ensureSegmentLookupIndex } from '../archive/segment-lookup.js'
+import { ensureSegmentsIndexes } from '../archive/segments-store.js'
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
 import { ensureErasureProgress } from '../erasure/progress.js'
@@ -57,6 +58,7 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureSegmentLookupIndex(core.db)
+    await ensureSegmentsIndexes(core.db)
     await ensureRestoreIndexes(core.db)
     await ensureRestoredIndexes(core.db)
     await ensureAnchorCollections(anchorCollections(core.db))

@@ -1,0 +1,112 @@
+/**
+ * Segments in MongoDB, as the workflow that makes them writes them (what reads them is segment-lookup.ts), and the claims
+ * of ranges that are on their way to be one (collection `archiveClaims`).
+ *
+ * A claim is made before the first byte is written, and says where the segment that begins at a leaf will end. So two
+ * sweeps that looked at different moments write one segment and not two that overlap. It keeps what was written until
+ * that was verified and became the segment, in one transaction.
+ */
+import type { ClientSession, Collection, Db } from 'mongodb'
+import { collectionNames } from '../mongo/collections.js'
+import type { SegmentDocument, SegmentRange } from './contract.js'
+import { segmentId } from './segment-paths.js'
+import type { WrittenSegment } from './segment-writer.js'
+
+export interface SegmentClaim extends SegmentRange {
+  /** As that of the segment: `<org>/<generation>/<from, twelve digits>`. */
+  readonly _id: string
+  readonly claimedAt: Date
+  /** What was written; null until then. */
+  readonly written: WrittenSegment | null
+  /** The lifecycle counter before the first event of it was read. */
+  readonly seen: number | null
+  /** SHA-256 of the content manifest that was read back and found right; null until then. */
+  readonly verified: string | null
+}
+
+export interface SegmentsStore {
+  /** The segment that begins at a leaf. */
+  find(place: Omit<SegmentRange, 'to'>): Promise<SegmentDocument | undefined>
+  /** The segment that ends right before a leaf. */
+  before(place: Omit<SegmentRange, 'to'>): Promise<SegmentDocument | undefined>
+  /** The claim of a range, made if there is none yet: it may say another end than asked for, which stands. */
+  claim(range: SegmentRange, at: Date): Promise<SegmentClaim>
+  claimOf(place: Omit<SegmentRange, 'to'>): Promise<SegmentClaim | undefined>
+  /** Keeps what was written; what was verified before counts no more. */
+  keepWritten(range: SegmentRange, written: WrittenSegment, seen: number): Promise<void>
+  keepVerified(range: SegmentRange, contentManifest: string): Promise<void>
+  /** Gives a range free again: it became a segment without it. */
+  dropClaim(range: SegmentRange): Promise<void>
+  /** Makes the segment of a claim, in the caller's transaction. A duplicate key aborts it. */
+  insert(segment: SegmentDocument, session: ClientSession): Promise<void>
+  /** The segment as the caller's transaction sees it. */
+  read(id: string, session: ClientSession): Promise<SegmentDocument | undefined>
+  /** @returns whether this call did it */
+  markHotDeleted(id: string, at: Date, session: ClientSession): Promise<boolean>
+}
+
+export function createSegmentsStore(db: Db): SegmentsStore {
+  const segments: Collection<SegmentDocument> = db.collection(collectionNames.archiveSegments)
+  const claims: Collection<SegmentClaim> = db.collection(collectionNames.archiveClaims)
+  return {
+    find: async (place) => (await segments.findOne({ _id: segmentId(place) })) ?? undefined,
+    async before({ organizationId, generation, from }) {
+      const [last] = await segments
+        .find({ organizationId, generation, from: { $lt: from } })
+        .sort({ generation: -1, from: -1 })
+        .limit(1)
+        .toArray()
+      return last?.to === from ? last : undefined
+    },
+    async claim(range, at) {
+      const _id = segmentId(range)
+      const fresh: SegmentClaim = { ...range, _id, claimedAt: at, written: null, seen: null, verified: null }
+      const claim = await claims.findOneAndUpdate(
+        { _id },
+        { $setOnInsert: fresh },
+        { upsert: true, returnDocument: 'after' },
+      )
+      return claim ?? fresh
+    },
+    claimOf: async (place) => (await claims.findOne({ _id: segmentId(place) })) ?? undefined,
+    async keepWritten(range, written, seen) {
+      await claims.updateOne({ _id: segmentId(range) }, { $set: { written, seen, verified: null } })
+    },
+    async keepVerified(range, contentManifest) {
+      await claims.updateOne(
+        { _id: segmentId(range), 'written.content.manifestSha256': contentManifest },
+        { $set: { verified: contentManifest } },
+      )
+    },
+    async dropClaim(range) {
+      await claims.deleteOne({ _id: segmentId(range) })
+    },
+    async insert(segment, session) {
+      await segments.insertOne(segment, { session })
+      await claims.deleteOne({ _id: segment._id }, { session })
+    },
+    read: async (_id, session) => (await segments.findOne({ _id }, { session })) ?? undefined,
+    async markHotDeleted(_id, at, session) {
+      const { modifiedCount } = await segments.updateOne(
+        { _id, hotDeletedAt: null },
+        { $set: { hotDeletedAt: at } },
+        { session },
+      )
+      return modifiedCount === 1
+    },
+  }
+}
+
+/** Makes the collections and the index of what is to be finished; changes nothing where they are there. */
+export async function ensureSegmentsIndexes(db: Db): Promise<void> {
+  await db.collection<SegmentDocument>(collectionNames.archiveSegments).createIndexes([
+    {
+      key: { hotDeletedAt: 1, _id: 1 },
+      name: 'hot_deletion_unfinished',
+      partialFilterExpression: { hotDeletedAt: null },
+    },
+  ])
+  await db
+    .collection<SegmentClaim>(collectionNames.archiveClaims)
+    .createIndexes([{ key: { _id: 1 }, name: '_id_' }])
+}
