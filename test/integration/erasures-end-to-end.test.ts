@@ -65,13 +65,39 @@ beforeAll(async () => {
 
 const post = (path: string, body: object, key = officers[0]) => world.request('POST', path, { body, key })
 
-async function record(organizationId: string): Promise<string> {
+const show = async (path: string) => {
+  const { body } = await world.request('GET', path, { key: officers[0] })
+  return body as { state: string; needsOperator: unknown; scope: { subjects: string[] } | null }
+}
+const wait = { timeout: 45_000, interval: 100 }
+const reaches = (path: string, state: string) =>
+  expect.poll(async () => (await show(path)).state, wait).toBe(state)
+
+/** Submits a request and verifies its identity. @returns its path */
+async function verified(identifiers: readonly object[]): Promise<string> {
+  const base = '/v1/organizations/org_erased/erasures'
+  const submitted = await post(base, {
+    identifiers,
+    ground: '17(1)(b)',
+    requester: jane.name,
+    channel: 'letter',
+    receivedAt: new Date().toISOString(),
+    jointFreeText: 'redact',
+  })
+  expect(submitted.status).toBe(202)
+  const path = `${base}/${(submitted.body as { id: string }).id}`
+  const answer = await post(`${path}/verify-identity`, { method: 'passport seen', result: 'verified' })
+  expect(answer.status).toBe(200)
+  return path
+}
+
+async function record(organizationId: string, actor: object = jane): Promise<string> {
   const answer = await world.request('POST', '/v1/events', {
     body: {
       organizationId,
       action: 'team.member.invited',
       occurredAt: new Date().toISOString(),
-      actor: jane,
+      actor,
       targets: [{ type: 'team', id: 't_9', name: 'Platform' }],
       description: `${jane.email} invited somebody`,
       context: { ip: '203.0.113.7' },
@@ -83,36 +109,19 @@ async function record(organizationId: string): Promise<string> {
 
 test('from the letter on the desk to a verified erasure, in one organization and no other', async () => {
   const [erased, kept] = [await record('org_erased'), await record('org_kept')]
-  const base = '/v1/organizations/org_erased/erasures'
-  const submitted = await post(base, {
-    identifiers: [
-      { kind: 'id', type: 'user', value: jane.id },
-      { kind: 'email', value: jane.email },
-      { kind: 'other', value: jane.name },
-    ],
-    ground: '17(1)(b)',
-    requester: jane.name,
-    channel: 'letter',
-    receivedAt: new Date().toISOString(),
-    jointFreeText: 'redact',
-  })
-  expect(submitted.status).toBe(202)
-  const path = `${base}/${(submitted.body as { id: string }).id}`
-  const show = async () => {
-    const { body } = await world.request('GET', path, { key: officers[0] })
-    return body as { state: string; needsOperator: unknown; scope: { subjects: string[] } | null }
-  }
-  const wait = { timeout: 45_000, interval: 100 }
-  const verified = await post(`${path}/verify-identity`, { method: 'passport seen', result: 'verified' })
-  expect(verified.status).toBe(200)
-  await expect.poll(async () => (await show()).state, wait).toBe('review')
-  expect((await show()).scope?.subjects).toHaveLength(1)
+  const path = await verified([
+    { kind: 'id', type: 'user', value: jane.id },
+    { kind: 'email', value: jane.email },
+    { kind: 'other', value: jane.name },
+  ])
+  await reaches(path, 'review')
+  expect((await show(path)).scope?.subjects).toHaveLength(1)
   const approved = await post(`${path}/approve`, { confirm: [0, 1, 2] }, officers[1])
   expect(approved.status).toBe(200)
   // The period key is still there, so something remains; a request that stopped says why.
   await expect
     .poll(async () => {
-      const { state, needsOperator } = await show()
+      const { state, needsOperator } = await show(path)
       return ['cooling_off', 'fenced', 'erasing', 'verifying', 'notifying', 'approved'].includes(state)
         ? 'on its way'
         : { state, needsOperator }
@@ -130,4 +139,29 @@ test('from the letter on the desk to a verified erasure, in one organization and
   // Whoever comes back is a new person.
   const again = await record('org_erased')
   expect(JSON.parse(await read('org_erased', again))).toMatchObject({ actor: jane })
+})
+
+test('a person whom nothing names is no match, and says so', async () => {
+  const path = await verified([
+    { kind: 'id', type: 'user', value: `nobody_${mark}` },
+    { kind: 'email', value: `nobody.${mark}@acme.example` },
+  ])
+  await reaches(path, 'no_match')
+})
+
+test('a person whose every event is held stays whole, until the hold goes or the request is withdrawn', async () => {
+  const john = { type: 'user', id: `john_${mark}`, name: `John ${mark}`, email: `john.${mark}@acme.example` }
+  const event = await record('org_erased', john)
+  const path = await verified([{ kind: 'id', type: 'user', value: john.id }])
+  await reaches(path, 'review')
+  const held = await post('/v1/organizations/org_erased/holds', {
+    scope: { identifier: { kind: 'id', type: 'user', value: john.id } },
+    reason: 'case 17',
+  })
+  expect(held.status).toBe(201)
+  expect((await post(`${path}/approve`, {}, officers[1])).status).toBe(200)
+  await reaches(path, 'on_hold')
+  const read = await world.request('GET', `/v1/organizations/org_erased/events/${event}`)
+  expect(read.body).toMatchObject({ actor: john })
+  expect((await post(`${path}/withdraw`, {})).status).toBe(200)
 })
