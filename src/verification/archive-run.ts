@@ -7,7 +7,6 @@ import { archiveKeysPath } from '../archive/segment-paths.js'
 import { readObject } from '../archive/segment-reader.js'
 import { parseStoreAddress, within, type StoreAddress } from '../archive/stores/address.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
-import { openStore } from '../archive/stores/open.js'
 import { LogError } from '../transparency-log/errors.js'
 import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
 import { ed25519Verifier, parseVerifierKey, verifierKey } from '../transparency-log/note-key.js'
@@ -18,7 +17,7 @@ import { nameOfOrigin } from './trust.js'
 
 export interface ArchiveVerifyOptions extends Pick<
   ArchiveWalkOptions,
-  'organizationId' | 'generation' | 'values' | 'onProgress'
+  'organizationId' | 'generation' | 'values' | 'excuse' | 'onProgress'
 > {
   /** Verifier keys of manifests that were had from elsewhere; none = those that lie in the archive are taken. */
   readonly archiveKeys: readonly string[]
@@ -52,6 +51,8 @@ export async function openArchive(target: string): Promise<ArchiveStore> {
   const address: StoreAddress = isArchiveAddress(target)
     ? parseStoreAddress(target)
     : { kind: 'folder', folder: resolve(target) }
+  // The client of S3 is loaded by who verifies an archive, and by nobody else.
+  const { openStore } = await import('../archive/stores/open.js')
   const isSegments = address.kind === 'folder' && (await isThere(join(address.folder, archiveKeysPath)))
   return openStore(isSegments ? address : within(address, segmentsFolder))
 }
