@@ -16,6 +16,7 @@ import {
 import { createLogger } from '../../src/logging.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
+import { openPayload } from '../../src/temporal/codec.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -253,6 +254,25 @@ export async function openErasureWorld(options: ErasureWorldOptions = {}): Promi
   }
   afterAll(() => erasureWorld.close())
   return erasureWorld
+}
+
+/** Every payload of a request's history, opened: what somebody reads who has the key of the payloads. */
+export async function openedHistory(world: ErasureWorld, id: string): Promise<string[]> {
+  const { codecKeys, namespace } = world.temporal
+  const open = (value: unknown): string[] => {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return []
+    if ('metadata' in value && 'data' in value && value.data instanceof Uint8Array) {
+      const metadata = Object.fromEntries(
+        Object.entries(value.metadata ?? {}).flatMap(([name, bytes]: [string, unknown]) =>
+          bytes instanceof Uint8Array ? [[name, bytes]] : [],
+        ),
+      )
+      const { data } = openPayload({ metadata, data: value.data }, codecKeys, namespace)
+      return [Buffer.from(data ?? []).toString('utf8')]
+    }
+    return Object.values(value).flatMap(open)
+  }
+  return open(await world.workflow(id).fetchHistory())
 }
 
 /** Asks again until it holds. */

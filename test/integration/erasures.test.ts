@@ -3,6 +3,7 @@ import { newId } from '../../src/ids.js'
 import {
   eventually,
   failure,
+  openedHistory,
   openErasureWorld,
   organizationId,
   principals,
@@ -496,13 +497,16 @@ test('nothing personal is in histories, visibility or logs', async () => {
   await reaches(id, 'completed')
   const handle = world.workflow(id)
   await handle.result()
-  const history = JSON.stringify(await handle.fetchHistory(), (_key, part: unknown) =>
-    part instanceof Uint8Array ? Buffer.from(part).toString('latin1') : part,
-  )
-  const decoded = JSON.stringify([await handle.describe(), await handle.query('state')])
-  for (const text of [history, decoded, world.logs(), world.workerLogs()]) {
+  const opened = (await openedHistory(world, id)).join('\n')
+  // It is really open: the request's id is all over it.
+  expect(opened).toContain(id)
+  const visible = JSON.stringify([await handle.describe(), await handle.query('state')])
+  for (const text of [opened, visible, world.logs(), world.workerLogs()]) {
     expect(text).not.toContain(value)
   }
+  // Of the request, what goes into a history is its two ids and where it stands.
+  expect(opened).not.toContain('sealed')
+  expect(opened).not.toContain(principals.first)
   const raw = JSON.stringify(
     await Promise.all(
       (await world.api.core.db.collections()).map((collection) => collection.find().toArray()),
