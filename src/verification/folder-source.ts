@@ -19,7 +19,7 @@ import {
   type BundleAddress,
   type TileAddress,
 } from '../transparency-log/tile.js'
-import type { EventLine, LogSource } from './log-walk.js'
+import type { EventLine, LogSource } from './log-source.js'
 
 export const checkpointFile = 'checkpoint'
 export const keysFile = 'keys'

@@ -13,64 +13,25 @@ import { base64 } from '../transparency-log/encoding.js'
 import { decodeEntryBundle } from '../transparency-log/entry-bundle.js'
 import { LogError } from '../transparency-log/errors.js'
 import { Frontier } from '../transparency-log/frontier.js'
-import { equalHashes, hashAt, type Hash, type Hasher } from '../transparency-log/hash.js'
-import { TileHashReader, type TileSource } from '../transparency-log/tile-reader.js'
-import {
-  entryBundlePath,
-  tileAt,
-  tilePath,
-  tileWidth,
-  type BundleAddress,
-  type TileAddress,
-} from '../transparency-log/tile.js'
+import { equalHashes, hashAt, type Hash } from '../transparency-log/hash.js'
+import { TileHashReader } from '../transparency-log/tile-reader.js'
+import { entryBundlePath, tileAt, tilePath, tileWidth, type TileAddress } from '../transparency-log/tile.js'
 import { completeSubtrees } from '../transparency-log/tree.js'
-import type { Excuse, Finding, LogReport } from './contract.js'
-import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
-import type { CheckEvent, FieldExcuse } from './event-check.js'
-import { FieldCounts, Findings } from './findings.js'
+import type { LogReport } from './contract.js'
+import { Findings } from './findings.js'
+import { LeafChecks, textOf, type LeafRules } from './leaf-check.js'
+import { tilesOf, type EventLine, type LogSource } from './log-source.js'
 import { firstDifference, isWideEnough, UpperTiles, type MadeTile } from './upper-tiles.js'
 
-/** Where a log is read from. What is not there is undefined; a source that cannot be read at all rejects. */
-export interface LogSource {
-  /** The bytes of a tile, as wide as asked or wider. */
-  tile(tile: TileAddress): Promise<Uint8Array | undefined>
-  /** An entry bundle of exactly this width. */
-  bundle(bundle: BundleAddress): Promise<Uint8Array | undefined>
-  /**
-   * The verifiable events of these leaves, `{id, event}` in leaf order; undefined where they cannot be had. Absent
-   * where the source has no values: then records are as far as it goes.
-   */
-  events?(bundle: BundleAddress): Promise<readonly EventLine[] | undefined>
-  /** A manifest of an erasure by its SHA-256 (64 hex digits); absent where the source has none. */
-  manifest?(sha256: string): Promise<Uint8Array | undefined>
-}
-
-/** The tiles of a source, for proofs. One that is not there has no bytes, and `tile_mismatch` says so. */
-export const tilesOf = (source: Pick<LogSource, 'tile'>): TileSource => ({
-  readTiles: (tiles) => Promise.all(tiles.map(async (tile) => (await source.tile(tile)) ?? new Uint8Array())),
-})
-
-export interface EventLine {
-  readonly id: unknown
-  /** null where there is none any more. */
-  readonly event: unknown
-}
-
-export interface WalkOptions {
-  readonly generation: number
-  readonly hasher: Hasher
-  readonly checkEvent: CheckEvent
-  readonly sha256: Sha256
+export interface WalkOptions extends LeafRules {
   /** Trusted, and not larger than the checkpoint. */
   readonly earlier?: Checkpoint | undefined
-  readonly excuse?: Excuse | undefined
   /** Tiles that are read ahead. */
   readonly readAhead?: number
   readonly onProgress?: (leaves: number, size: number) => void
 }
 
 const defaultReadAhead = 4
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Checks everything that a checkpoint commits to. @throws whatever the source rejects with */
 export async function walkLog(
@@ -98,27 +59,15 @@ interface TileHashes {
   readonly records: readonly (Uint8Array | undefined)[]
 }
 
-interface LeafParts {
-  readonly index: number
-  readonly leaf: Hash
-  readonly bytes: Uint8Array | undefined
-  /** The record makes the leaf. */
-  readonly holds: boolean
-  readonly line: EventLine | undefined
-}
-
 class LogWalk {
   readonly #findings = new Findings()
-  readonly #fields = new FieldCounts()
   readonly #upper = new UpperTiles()
-  readonly #erasures: Erasures
+  readonly #checks: LeafChecks
   /** Of upper tiles: whether the tile or the leaves below were edited is known at the end, from the root. */
   readonly #differing: { readonly made: MadeTile; readonly position: number }[] = []
   #frontier: Frontier
   #trusted = 0
   #leaves = 0
-  #records = 0
-  #events = 0
 
   constructor(
     private readonly source: LogSource,
@@ -126,13 +75,7 @@ class LogWalk {
     private readonly options: WalkOptions,
   ) {
     this.#frontier = this.#freshFrontier([], 0)
-    const { manifest } = source
-    this.#erasures = new Erasures(
-      this.#fields,
-      this.#findings,
-      options.sha256,
-      manifest === undefined ? undefined : (sha256) => manifest(sha256),
-    )
+    this.#checks = new LeafChecks(options, this.#findings, source)
   }
 
   async run(): Promise<LogReport> {
@@ -146,7 +89,7 @@ class LogWalk {
     }
     const rootHolds = equalHashes(this.#frontier.root(), root)
     for (const made of this.#upper.takeEdge()) await this.#compare(made)
-    this.#erasures.settle()
+    this.#checks.settle()
     this.#judge(rootHolds)
     return {
       origin,
@@ -154,9 +97,9 @@ class LogWalk {
       root: base64(root),
       trustedLeaves: this.#trusted,
       leaves: this.#leaves,
-      records: this.#records,
-      events: this.#events,
-      fields: this.#fields.all(),
+      records: this.#checks.records,
+      events: this.#checks.events,
+      fields: this.#checks.fields.all(),
       findings: this.#findings.sorted(),
       findingCount: this.#findings.count,
     }
@@ -233,7 +176,13 @@ class LogWalk {
       const bytes = records[position]
       const made = own[position]
       const holds = made !== undefined && equalHashes(made, leaf)
-      const met = this.#leaf({ index: first + position, leaf, bytes, holds, line: events?.[position] })
+      const met = this.#checks.check({
+        index: first + position,
+        leaf,
+        bytes,
+        holds,
+        line: events?.[position],
+      })
       if (met !== undefined) await met
     }
     if (this.source.events !== undefined && events === undefined) {
@@ -241,7 +190,7 @@ class LogWalk {
       const leaf = { generation: this.options.generation, index: first + from }
       this.#findings.add({ code: 'events_unreadable', at: entryBundlePath(address), detail, leaf })
     }
-    for (const line of events?.slice(address.width) ?? []) this.#strayLine(address, line)
+    for (const line of events?.slice(address.width) ?? []) this.#checks.strayLine(address, line)
   }
 
   /** The records of a bundle; undefined in place of one that is not there. */
@@ -295,7 +244,7 @@ class LogWalk {
       code: 'tile_differs',
       at: tilePath(address),
       detail: 'the tile has another hash than the record there, which is the one that was signed',
-      leaf: this.#name(address.index * tileWidth + differing, textOf(records[differing])),
+      leaf: this.#checks.name(address.index * tileWidth + differing, textOf(records[differing])),
     })
     return fromRecords
   }
@@ -317,70 +266,6 @@ class LogWalk {
     const tree = new Frontier(hasher)
     for (const leaf of leaves) if (leaf !== undefined) tree.append(leaf)
     return equalHashes(tree.root(), hashAt(served, address.index % tileWidth))
-  }
-
-  /** One leaf: its record, and its event where the source has values. */
-  #leaf({ index, leaf, bytes, holds, line }: LeafParts): Promise<void> | undefined {
-    const { hasher, checkEvent, excuse } = this.options
-    const record = holds ? textOf(bytes) : undefined
-    if (holds) this.#records += 1
-    if (bytes !== undefined && !holds) {
-      const where = this.#name(index, textOf(bytes))
-      const detail = 'the record is not the one that was signed'
-      this.#findings.add({ code: 'record_differs', at: leafText(where), detail, leaf: where })
-    }
-    const say = (finding: Pick<Finding, 'code' | 'detail' | 'slots'>) => {
-      const name = this.#name(index, record, line)
-      this.#findings.add({ ...finding, at: leafText(name), leaf: name })
-    }
-    if (line === undefined || line.event === null) {
-      if (bytes === undefined) say({ code: 'record_missing', detail: 'the record is not there' })
-      else if (line !== undefined) say({ code: 'event_missing', detail: 'the event is not there any more' })
-      return undefined
-    }
-    this.#events += 1
-    const gone: GoneField[] = []
-    const excused = excuse && this.#excused(excuse, index, line)
-    const check = checkEvent(line.event, record, (slot, subject) => {
-      const state = excused?.(slot, subject)
-      if (state === undefined) gone.push({ slot, subject })
-      return state
-    })
-    let { problem } = check
-    if (problem === undefined && line.id !== idOf(line.event))
-      problem = { code: 'event_misplaced', detail: 'another event is said to be there' }
-    if (record === undefined && problem === undefined && !makesLeaf(check.record, leaf, hasher)) {
-      problem = {
-        code: 'record_differs',
-        detail: 'the event does not make the leaf, and its record is not there',
-      }
-    }
-    if (problem !== undefined) {
-      say(problem)
-      this.#fields.add('missing', check.fields.length)
-      return undefined
-    }
-    for (const { state } of check.fields) if (state !== 'missing') this.#fields.add(state)
-    if (gone.length > 0) this.#erasures.note(this.#name(index, record, line), gone)
-    // Nearly no event is one: nothing waits for the others.
-    return isErasure(line.event) ? this.#erasures.meet(line.event) : undefined
-  }
-
-  #excused(excuse: Excuse, index: number, line: EventLine): FieldExcuse {
-    const name = this.#name(index, undefined, line)
-    return (slot, subject) => excuse(name, slot, subject)
-  }
-
-  #strayLine(address: TileAddress, { id }: EventLine): void {
-    const detail = 'there is an event more than there are leaves'
-    const leaf = this.#name(address.index * tileWidth + address.width - 1, undefined, { id, event: null })
-    this.#findings.add({ code: 'stray_line', at: entryBundlePath(address), detail, leaf })
-  }
-
-  #name(index: number, record: string | undefined, line?: EventLine) {
-    const { generation } = this.options
-    const eventId = (record === undefined ? undefined : recordId(record)) ?? line?.id
-    return typeof eventId === 'string' ? { generation, index, eventId } : { generation, index }
   }
 
   async #compare(made: MadeTile): Promise<void> {
@@ -416,23 +301,3 @@ class LogWalk {
     }
   }
 }
-
-const leafText = ({ generation, index }: { generation: number; index: number }) =>
-  `leaf ${String(generation)}.${String(index)}`
-
-const makesLeaf = (record: string | undefined, leaf: Hash, hasher: Hasher) =>
-  record !== undefined && equalHashes(hasher.leaf(new TextEncoder().encode(record)), leaf)
-
-function textOf(bytes: Uint8Array | undefined): string | undefined {
-  if (bytes === undefined) return undefined
-  try {
-    return decoder.decode(bytes)
-  } catch {
-    return undefined
-  }
-}
-
-const recordId = (record: string): string | undefined => /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
-
-const idOf = (event: unknown): unknown =>
-  typeof event === 'object' && event !== null && 'id' in event ? event.id : undefined

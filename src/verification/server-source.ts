@@ -2,7 +2,7 @@
 import { AnnalsClientError } from '../client/index.js'
 import { createTransport, failureOf, type Send } from '../client/transport.js'
 import { entryBundlePath, tilePath, tileWidth } from '../transparency-log/tile.js'
-import type { EventLine, LogSource } from './log-walk.js'
+import type { EventLine, LogSource } from './log-source.js'
 
 export interface ServerOptions {
   readonly url: string

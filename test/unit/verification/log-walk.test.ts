@@ -11,7 +11,8 @@ import { nodeHasher } from '../../../src/transparency-log/node-crypto.js'
 import { TileAppender } from '../../../src/transparency-log/tile-appender.js'
 import { entryBundlePath, tilePath, tileWidth } from '../../../src/transparency-log/tile.js'
 import type { LogReport } from '../../../src/verification/contract.js'
-import { walkLog, type LogSource } from '../../../src/verification/log-walk.js'
+import type { LogSource } from '../../../src/verification/log-source.js'
+import { walkLog } from '../../../src/verification/log-walk.js'
 import { nodeRules } from '../../../src/verification/node-rules.js'
 
 const idOf = (index: number) => `evt_${String(index).padStart(26, '0')}`

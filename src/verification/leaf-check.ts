@@ -1,0 +1,151 @@
+/**
+ * One leaf after the other: does its record make the leaf, and its event the record? What is found and how many fields are
+ * in which state comes together here.
+ */
+import { equalHashes, type Hash, type Hasher } from '../transparency-log/hash.js'
+import { entryBundlePath, tileWidth, type TileAddress } from '../transparency-log/tile.js'
+import type { Excuse, Finding } from './contract.js'
+import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
+import type { CheckEvent, FieldExcuse } from './event-check.js'
+import { FieldCounts, type Findings } from './findings.js'
+import type { EventLine, LogSource } from './log-source.js'
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+export interface LeafRules {
+  readonly generation: number
+  readonly hasher: Hasher
+  readonly checkEvent: CheckEvent
+  readonly sha256: Sha256
+  readonly excuse?: Excuse | undefined
+}
+
+export interface LeafParts {
+  readonly index: number
+  readonly leaf: Hash
+  readonly bytes: Uint8Array | undefined
+  /** The record makes the leaf. */
+  readonly holds: boolean
+  readonly line: EventLine | undefined
+}
+
+export class LeafChecks {
+  readonly fields = new FieldCounts()
+  readonly #erasures: Erasures
+  #records = 0
+  #events = 0
+
+  /** @param findings where everything that does not hold is added */
+  constructor(
+    private readonly rules: LeafRules,
+    private readonly findings: Findings,
+    { manifest }: Pick<LogSource, 'manifest'>,
+  ) {
+    this.#erasures = new Erasures(
+      this.fields,
+      findings,
+      rules.sha256,
+      manifest === undefined ? undefined : (sha256) => manifest(sha256),
+    )
+  }
+
+  /** Records that make their leaves. */
+  get records(): number {
+    return this.#records
+  }
+
+  /** Events whose values were checked. */
+  get events(): number {
+    return this.#events
+  }
+
+  /** After the last leaf: what was gone before the erasure that accounts for it was met. */
+  settle(): void {
+    this.#erasures.settle()
+  }
+
+  /** One leaf: its record, and its event where the source has values. */
+  check({ index, leaf, bytes, holds, line }: LeafParts): Promise<void> | undefined {
+    const { hasher, checkEvent, excuse } = this.rules
+    const record = holds ? textOf(bytes) : undefined
+    if (holds) this.#records += 1
+    if (bytes !== undefined && !holds) {
+      const where = this.name(index, textOf(bytes))
+      const detail = 'the record is not the one that was signed'
+      this.findings.add({ code: 'record_differs', at: leafText(where), detail, leaf: where })
+    }
+    const say = (finding: Pick<Finding, 'code' | 'detail' | 'slots'>) => {
+      const name = this.name(index, record, line)
+      this.findings.add({ ...finding, at: leafText(name), leaf: name })
+    }
+    if (line === undefined || line.event === null) {
+      if (bytes === undefined) say({ code: 'record_missing', detail: 'the record is not there' })
+      else if (line !== undefined) say({ code: 'event_missing', detail: 'the event is not there any more' })
+      return undefined
+    }
+    this.#events += 1
+    const gone: GoneField[] = []
+    const excused = excuse && this.#excused(excuse, index, line)
+    const check = checkEvent(line.event, record, (slot, subject) => {
+      const state = excused?.(slot, subject)
+      if (state === undefined) gone.push({ slot, subject })
+      return state
+    })
+    let { problem } = check
+    if (problem === undefined && line.id !== idOf(line.event))
+      problem = { code: 'event_misplaced', detail: 'another event is said to be there' }
+    if (record === undefined && problem === undefined && !makesLeaf(check.record, leaf, hasher)) {
+      problem = {
+        code: 'record_differs',
+        detail: 'the event does not make the leaf, and its record is not there',
+      }
+    }
+    if (problem !== undefined) {
+      say(problem)
+      this.fields.add('missing', check.fields.length)
+      return undefined
+    }
+    for (const { state } of check.fields) if (state !== 'missing') this.fields.add(state)
+    if (gone.length > 0) this.#erasures.note(this.name(index, record, line), gone)
+    // Nearly no event is one: nothing waits for the others.
+    return isErasure(line.event) ? this.#erasures.meet(line.event) : undefined
+  }
+
+  #excused(excuse: Excuse, index: number, line: EventLine): FieldExcuse {
+    const name = this.name(index, undefined, line)
+    return (slot, subject) => excuse(name, slot, subject)
+  }
+
+  strayLine(address: TileAddress, { id }: EventLine): void {
+    const detail = 'there is an event more than there are leaves'
+    const leaf = this.name(address.index * tileWidth + address.width - 1, undefined, { id, event: null })
+    this.findings.add({ code: 'stray_line', at: entryBundlePath(address), detail, leaf })
+  }
+
+  name(index: number, record: string | undefined, line?: EventLine) {
+    const { generation } = this.rules
+    const eventId = (record === undefined ? undefined : recordId(record)) ?? line?.id
+    return typeof eventId === 'string' ? { generation, index, eventId } : { generation, index }
+  }
+}
+
+const leafText = ({ generation, index }: { generation: number; index: number }) =>
+  `leaf ${String(generation)}.${String(index)}`
+
+const makesLeaf = (record: string | undefined, leaf: Hash, hasher: Hasher) =>
+  record !== undefined && equalHashes(hasher.leaf(new TextEncoder().encode(record)), leaf)
+
+/** The text of a record; undefined for bytes that are none. */
+export function textOf(bytes: Uint8Array | undefined): string | undefined {
+  if (bytes === undefined) return undefined
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+const recordId = (record: string): string | undefined => /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
+
+const idOf = (event: unknown): unknown =>
+  typeof event === 'object' && event !== null && 'id' in event ? event.id : undefined
