@@ -153,7 +153,7 @@ async function fromArchive(target: string, options: Options, output: Output): Pr
   const { report, ...trust } = await verifyArchive(await openArchive(target), {
     archiveKeys: options.archiveKey,
     logKeys: options.logKey,
-    organizationId: options.organization ?? organizationOfKeys(options.logKey),
+    organizationId: options.organization,
     generation: options.generation,
     values: options.values,
     onProgress: (leaves, total) => progress.update(leaves, total),
