@@ -166,7 +166,7 @@ function sourceOf(kind: ErasureIdentifier['kind'], given: string): string | unde
     case 'phone': {
       const digits = value.replace(/\D/g, '')
       if (digits.length < 4) return word(escaped(value))
-      return `(?<!\\p{N})(?:\\+|00)?${[...digits].join('[\\s().\\/-]{0,3}')}(?!\\p{N})`
+      return `(?<!\\p{N})(?:\\+|00)?${Array.from(digits).join('[\\s().\\/-]{0,3}')}(?!\\p{N})`
     }
     case 'id':
       return word(escaped(value))

@@ -9,7 +9,7 @@
 import { BSON, type Db, type Document } from 'mongodb'
 import type { ErasureIdentifier } from './contract.js'
 
-export interface Searched extends Pick<ErasureIdentifier, 'kind' | 'value'> {}
+export type Searched = Pick<ErasureIdentifier, 'kind' | 'value'>
 
 export interface ReadingOptions {
   readonly organizationId: string

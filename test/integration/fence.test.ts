@@ -59,10 +59,11 @@ test('a process that sleeps through the fence neither writes nor reads under the
   }
   await send('first')
   await drainAll(world.api.core)
-  const run = erasingRun(world.api.core, organizationId, [
+  const identifiers = [
     { kind: 'id', type: 'user', value: person.id },
     { kind: 'email', value: person.email },
-  ])
+  ] as const
+  const run = erasingRun(world.api.core, organizationId, identifiers, { leases: true })
   await run.scope()
   const [old] = run.report().subjects
 

@@ -23,13 +23,15 @@ export interface ErasingRun extends ErasureReference {
 export interface ErasingRunOptions extends Partial<
   Pick<OpenedErasureRequest, 'exempt' | 'confirmed' | 'jointFreeText' | 'requestId'>
 > {
+  /** Wait until every lease has run out, as erasing does; without it no other process may hold one. */
+  readonly leases?: true
   /** Replaces parts of what the steps work with: for faults. */
   readonly deps?: (deps: ErasingDependencies) => ErasingDependencies
 }
 
 const nothing = () => undefined
 
-/** A request that two officers agree on. Leases are not waited for: no other process is there, and this one's are told to end. */
+/** A request that two officers agree on. */
 export function erasingRun(
   core: Core,
   organizationId: string,
@@ -60,7 +62,13 @@ export function erasingRun(
       return Promise.resolve()
     },
   }
-  const deps = replace({ ...core.erasing.deps, requests })
+  const { fence } = core.erasing.deps
+  const withoutLeases = { ...fence, waitOutLeases: () => Promise.resolve() }
+  const deps = replace({
+    ...core.erasing.deps,
+    requests,
+    fence: options.leases === true ? fence : withoutLeases,
+  })
   const erasing = createErasing(deps)
   const run: ErasingRun = {
     ...request,

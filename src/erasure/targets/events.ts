@@ -36,7 +36,7 @@ const holding = (work: Pick<ErasureWork, 'organizationId' | 'subjects'>): Filter
         ],
       },
     ],
-  } as Filter<StoredEvent>
+  }
 }
 
 function eventTarget(name: string, collection: CollectionName, events: EventCollection): ErasureTarget {

@@ -33,6 +33,7 @@ export const exemptCollections: Readonly<Partial<Record<CollectionName, string>>
   anchorLogs: 'hashes',
   anchorTiles: 'hashes',
   anchorWitnesses: 'keys and addresses of witnesses',
+  archiveClaims: 'ranges of leaves that a run has taken',
   deployment: 'the id of the root key',
   erasureActions: 'words under the request’s own key, which go when it ends',
   erasureProgress: 'references and counts; identifiers under a key that goes when the request ends',

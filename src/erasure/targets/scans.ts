@@ -47,7 +47,8 @@ export function scansTarget(db: Db): ErasureTarget {
 
   const count = async (work: ErasureWork): Promise<number> => {
     let items = 0
-    for await (const _one of found(work)) items += 1
+    const ones = found(work)
+    while ((await ones.next()).done !== true) items += 1
     return items
   }
 
