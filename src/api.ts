@@ -26,6 +26,7 @@ import { holdRoutes } from './retention/hold-routes.js'
 import { retentionPaths } from './retention/openapi.js'
 import { registerRetentionMetrics } from './retention/retention-metrics.js'
 import { retentionRoutes } from './retention/routes.js'
+import { createSweepStarter } from './retention/start-sweep.js'
 import { scanPaths } from './scans/openapi.js'
 import { createScanRecorder } from './scans/recorder.js'
 import { scanRoutes } from './scans/routes.js'
@@ -99,7 +100,7 @@ export async function openApi(
       actionSchemas: actionSchemaRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),
-      retention: retentionRoutes(core),
+      retention: retentionRoutes({ ...core, sweeps: createSweepStarter(temporal, logger) }),
       holds: holdRoutes({ ...core, holds: core.retention.holds }),
       archive: createArchive(core, temporal, logger),
       erasures: createErasureRoutes(core, temporal, logger),
@@ -120,7 +121,7 @@ export async function openApi(
       actionSchemaPaths,
       accessKeyPaths,
       scanPaths,
-      retentionPaths(false),
+      retentionPaths(true),
       archivePaths,
       erasurePaths,
       logReadPaths,

@@ -2,6 +2,7 @@
  * The composition root: from a `Config` to the services of one process. Every wire between domains is drawn
  * here and nowhere else; the API, the workers, `annals setup`, the CLI and the tests all start from it.
  */
+import { join } from 'node:path'
 import type { Db, MongoClient } from 'mongodb'
 import { createAuthenticator, type AccessKeyAuthenticator } from './access/authenticator.js'
 import { createLastUse, type LastUse } from './access/last-use.js'
@@ -16,7 +17,10 @@ import { createErasedContent } from './archive/restores/erased-content.js'
 import { createRestorer, type Restorer } from './archive/restores/restorer.js'
 import { createRestoredRows, restoredCollection } from './archive/restores/rows.js'
 import { createRestoreStore, type RestoreStore } from './archive/restores/store.js'
+import { createArchiveKeys } from './archive/segment-keys.js'
 import { createSegmentLookup, type SegmentLookup } from './archive/segment-lookup.js'
+import { createSegmentsStore } from './archive/segments-store.js'
+import { createSegmentWriter } from './archive/segment-writer.js'
 import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
@@ -42,16 +46,20 @@ import { ensureKeyring, openKeyring, type Keyring } from './keys/keyring.js'
 import { createSigningKeys, type SigningKeys } from './keys/signing-keys.js'
 import type { Logger } from './logging.js'
 import { connectMongo } from './mongo/client.js'
+import { electedWithin } from './mongo/elections.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
 import { organizationCollection } from './organizations/store.js'
+import { createArchiver, type Archiver } from './retention/archiver.js'
+import { createPlanner, type Planner } from './retention/planning.js'
 import { createRetention, type Retention } from './retention/retention.js'
 import { createSubjectDirectory } from './subjects/directory.js'
-import { createFence } from './subjects/fence.js'
+import { createFence, staleReadMs } from './subjects/fence.js'
 import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
 import { subjectStore } from './subjects/store.js'
 import { createStoredCopies } from './transparency-log/checkpoint-copies/stored-copies.js'
 import { nodeNoteCrypto } from './transparency-log/node-crypto.js'
+import { createLogKeys } from './transparency-log/log-keys.js'
 import { createLogReading, type LogReading } from './transparency-log/log-reading.js'
 import { createSealedEvents } from './transparency-log/sealed-events.js'
 import { createSealing, type Sealing } from './transparency-log/sealing.js'
@@ -93,6 +101,8 @@ export interface Core {
   readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
   /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
   readonly retention: Retention
+  /** What plans and makes segments. */
+  readonly archiving: { readonly archiver: Archiver; readonly planner: Planner }
   /** Where segments lie. */
   readonly archive: ArchiveStore
   /** Where the erasure ledger and its manifests lie. */
@@ -229,6 +239,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
     organizations,
     eventOrganizations,
+    retentionPolicies: retention.policies,
     periods: keyring.periods,
   })
   const ledger = openStore(config.ledger)
@@ -237,7 +248,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     db,
     requests: erasures.requests,
     progress: createErasureProgress(db),
-    fence: createFence(subjects, keyring.periods, systemClock),
+    fence: createFence(subjects, keyring.periods, systemClock, () => electedWithin(db, 2 * staleReadMs)),
     directory,
     subjects: subjectReader,
     periods: keyring.periods,
@@ -250,6 +261,25 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     targets: createTargets(db),
     keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
   }
+
+  const archiveKeys = createArchiveKeys(signingKeys, config.logOrigin)
+  const archiver = createArchiver({
+    client,
+    events,
+    log: logStore,
+    entries: logCollections(db).entries,
+    logKeys: createLogKeys(signingKeys, config.logOrigin),
+    store: archive,
+    keys: archiveKeys,
+    writer: createSegmentWriter({
+      store: archive,
+      keys: archiveKeys,
+      spoolFolder: join(config.dataDirectory, 'spool'),
+    }),
+    segments: createSegmentsStore(db),
+    lifecycle: retention.lifecycle,
+    systemEvents,
+  })
 
   const restoreStore = createRestoreStore(db)
   const keyDocuments = accessKeyCollection(db)
@@ -293,6 +323,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
       }),
     },
     retention,
+    archiving: { archiver, planner: createPlanner({ db, clock: retention.clock }) },
     archive,
     ledger,
     async close() {

@@ -4,6 +4,7 @@ import { createErasingActivities, type ErasingActivityDependencies } from '../ac
 import { unavailableSteps } from '../activities/erasing-unavailable.js'
 import { createErasureActivities } from '../activities/erasure.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
+import { createRetentionActivities, type RetentionActivityDependencies } from '../activities/retention.js'
 import { createScanActivities } from '../activities/scans.js'
 import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
 import { restoreTaskQueue } from '../src/archive/restores/contract.js'
@@ -22,7 +23,10 @@ export interface WorkerDependencies {
   readonly scanRecorder: ScanRecorder
   readonly sealing: Omit<SealActivityDependencies & AnchorActivityDependencies, 'stopping'>
   /** Needed by the queue `retention` alone. */
-  readonly retention?: { readonly restoring: Omit<RestoreActivityDependencies, 'stopping'> }
+  readonly retention?: {
+    readonly restoring: Omit<RestoreActivityDependencies, 'stopping'>
+    readonly archiving: Omit<RetentionActivityDependencies, 'stopping'>
+  }
   /** Needed by the queue `erasure` alone. Without `steps` every request stops and waits for an operator. */
   readonly erasure?: {
     readonly recorder: ErasureRecorder
@@ -67,7 +71,10 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
     activities({ retention }, stopping) {
       if (retention === undefined)
         throw new Error('the queue retention was asked for without what it works with')
-      return createRestoreActivities({ ...retention.restoring, stopping })
+      return {
+        ...createRestoreActivities({ ...retention.restoring, stopping }),
+        ...createRetentionActivities({ ...retention.archiving, stopping }),
+      }
     },
   },
   scans: {

@@ -16,6 +16,7 @@ import { ensureEventIndexes } from '../events/store.js'
 import type { Logger } from '../logging.js'
 import { ensureOrganizationCollection } from '../organizations/store.js'
 import { ensureRetentionIndexes } from '../retention/retention.js'
+import { ensureSweepSchedule } from '../retention/start-sweep.js'
 import { ensureScanIndexes } from '../scans/store.js'
 import { ensureSubjectIndexes, subjectStore } from '../subjects/store.js'
 import { connectTemporal, temporalOptions } from '../temporal/client.js'
@@ -76,6 +77,7 @@ async function setUpNamespace(config: Config): Promise<void> {
   const temporal = await connectTemporal(temporalOptions(config))
   try {
     await setUpTemporal({ connection: temporal.connection, namespace: temporal.namespace })
+    await ensureSweepSchedule(temporal)
   } finally {
     await temporal.close()
   }

@@ -135,3 +135,38 @@ export interface SweepStarter {
    */
   startSweep(organizationId: string): Promise<{ readonly workflowId: string }>
 }
+
+/** Ranges that are due, one of each organization; `next` goes on after them, null = there are no more. */
+export interface DuePage {
+  readonly ranges: readonly ArchiveInput[]
+  readonly next: string | null
+}
+
+export const retentionTaskQueue = 'annals-retention'
+export const sweepWorkflowType = 'retentionSweep'
+export const archiveWorkflowType = 'archive'
+
+/** The failure of a step that has to be taken again from the export: something else moved (lifecycle.ts). */
+export const lifecycleMoved = 'lifecycle_moved'
+
+export const archiveWorkflowId = ({ organizationId, generation, from, to }: ArchiveInput): string =>
+  `archive/${organizationId}/${String(generation)}.${String(from)}-${String(to)}`
+
+/** What one archive run came to; `taken`: others had the range, and nothing was to be done. */
+export interface ArchiveResult {
+  readonly state: 'done' | 'taken' | 'needs_operator'
+  readonly reason?: RunReason
+}
+
+export interface SweepInput {
+  /** Absent = all organizations. */
+  readonly organizationId?: string
+  /** Where an earlier history of the same sweep stopped. */
+  /** When the sweep began; later events are the next one's. Absent = now. */
+  readonly asOfMs?: number
+  readonly after?: string
+  /** Something was archived in this round so far: another one follows. */
+  readonly moved?: boolean
+  /** Organizations that are passed over until the next sweep. */
+  readonly failed?: readonly string[]
+}

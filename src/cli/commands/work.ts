@@ -42,7 +42,10 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
         logger,
         deps: {
           scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
-          retention: { restoring: { restorer: core.restores.restorer, logger } },
+          retention: {
+            restoring: { restorer: core.restores.restorer, logger },
+            archiving: { ...core.archiving, runs: core.retention.runs, logger },
+          },
           erasure: {
             recorder: core.erasures.recorder,
             steps: {

@@ -1,0 +1,138 @@
+/**
+ * The activities of retention. Each may run any number of times and goes on from what is there; what failed leaves as one
+ * of `runReasons` alone, since errors of stores and databases name paths and values.
+ */
+import { ApplicationFailure, Context } from '@temporalio/activity'
+import { SegmentFault } from '../src/archive/segment-fault.js'
+import { SpoolFullError } from '../src/archive/segment-spool.js'
+import { ArchiveStoreError } from '../src/archive/stores/contract.js'
+import type { Logger } from '../src/logging.js'
+import { isMongoUnavailable } from '../src/mongo/unavailable.js'
+import type { Archiver } from '../src/retention/archiver.js'
+import {
+  archiveWorkflowId,
+  lifecycleMoved,
+  type ArchiveInput,
+  type DuePage,
+  type RunBytes,
+  type RunCounts,
+  type RunReason,
+  type RunStep,
+} from '../src/retention/contract.js'
+import { LifecycleMovedError } from '../src/retention/lifecycle.js'
+import type { Planner } from '../src/retention/planning.js'
+import type { RunStore } from '../src/retention/runs.js'
+import { LogError } from '../src/transparency-log/errors.js'
+
+export interface ArchiveDone {
+  readonly counts: RunCounts
+  readonly bytes: RunBytes
+}
+
+export interface RetentionActivities {
+  /** Ranges that are due, one of each organization, by organization. */
+  findDue(asOfMs: number, after: string | null, limit: number): Promise<DuePage>
+  findDueOf(asOfMs: number, organizationId: string): Promise<DuePage>
+  /** Writes the row of the run. @returns `run_…` */
+  beginArchive(range: ArchiveInput, execution: string): Promise<string>
+  exportSegment(range: ArchiveInput): Promise<'written' | 'recorded' | 'taken'>
+  verifySegment(range: ArchiveInput): Promise<void>
+  recordSegment(range: ArchiveInput): Promise<void>
+  deleteHot(range: ArchiveInput): Promise<ArchiveDone>
+  noteStep(range: ArchiveInput, runId: string, step: RunStep): Promise<void>
+  finishArchive(range: ArchiveInput, runId: string, done: ArchiveDone): Promise<void>
+  stopArchive(range: ArchiveInput, runId: string, step: RunStep, reason: RunReason): Promise<void>
+}
+
+export interface RetentionActivityDependencies {
+  readonly archiver: Archiver
+  readonly planner: Planner
+  readonly runs: RunStore
+  readonly logger: Logger
+  /** The worker is stopping: another one takes the step again. */
+  readonly stopping: AbortSignal
+}
+
+const beatEveryMs = 5_000
+
+export function createRetentionActivities(deps: RetentionActivityDependencies): RetentionActivities {
+  const { archiver, planner, runs, logger, stopping } = deps
+
+  /** Beats by a timer of its own: an archive that answers slowly must not look like a dead worker. */
+  async function reporting<T>(
+    body: (options: { onProgress: (leaves: number) => void; signal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const context = Context.current()
+    let progress = 0
+    const timer = setInterval(() => context.heartbeat(progress), beatEveryMs)
+    const signal = AbortSignal.any([stopping, context.cancellationSignal])
+    try {
+      return await body({ onProgress: (leaves) => (progress = leaves), signal })
+    } catch (error) {
+      if (context.cancellationSignal.aborted) throw error
+      const type = error instanceof LifecycleMovedError ? lifecycleMoved : reasonOf(error)
+      logger.warn('retention.interrupted', { code: type, error })
+      throw ApplicationFailure.create({ message: type, type })
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  return {
+    findDue: (asOfMs, after, limit) =>
+      reporting(() => planner.due(new Date(asOfMs), after ?? undefined, limit)),
+    findDueOf: (asOfMs, organizationId) =>
+      reporting(async () => {
+        const range = await planner.dueOf(new Date(asOfMs), organizationId)
+        return { ranges: range === undefined ? [] : [range], next: null }
+      }),
+    beginArchive: (range, execution) =>
+      reporting(() =>
+        runs.begin({
+          ...range,
+          kind: 'archive',
+          workflowId: archiveWorkflowId(range),
+          execution,
+          step: 'exporting',
+          at: new Date(),
+        }),
+      ),
+    exportSegment: (range) => reporting((options) => archiver.write(range, options)),
+    verifySegment: (range) => reporting((options) => archiver.verify(range, options)),
+    recordSegment: (range) => reporting(() => archiver.record(range)),
+    deleteHot: (range) => reporting((options) => archiver.remove(range, options)),
+    noteStep: ({ organizationId }, runId, step) =>
+      reporting(() => runs.progress(organizationId, runId, { step }, new Date())),
+    finishArchive: ({ organizationId }, runId, { counts, bytes }) =>
+      reporting(() => runs.finish(organizationId, runId, { step: 'done', counts, bytes }, new Date())),
+    stopArchive: ({ organizationId }, runId, step, reason) =>
+      reporting(() => runs.needOperator(organizationId, runId, reason, { step }, new Date())),
+  }
+}
+
+/** Why a step failed, in the words that readers and operators see. */
+export function reasonOf(error: unknown): RunReason {
+  if (error instanceof ArchiveStoreError) return reasonOfStore(error)
+  if (error instanceof SegmentFault)
+    return error.code === 'root_differs' ? 'verification_failed' : 'archive_altered'
+  if (error instanceof SpoolFullError) return 'archive_full'
+  if (error instanceof LogError) return 'log_unreadable'
+  return isMongoUnavailable(error) ? 'database_unavailable' : 'internal'
+}
+
+function reasonOfStore({ code }: ArchiveStoreError): RunReason {
+  switch (code) {
+    case 'exists':
+      return 'archive_conflict'
+    case 'mismatch':
+      return 'archive_altered'
+    case 'full':
+      return 'archive_full'
+    case 'unavailable':
+      return 'archive_unavailable'
+    case 'locked':
+    case 'refused':
+    case 'read_only':
+      return 'archive_refused'
+  }
+}
