@@ -63,7 +63,16 @@ export interface Fence {
 const marginMs = 250
 const beatEveryMs = 500
 
-export function createFence(store: SubjectStore, periods: PeriodKeys, clock: Clock): Fence {
+/** How long a primary that lost its election may still answer reads (MongoDB's `electionTimeoutMillis`, by default). */
+export const staleReadMs = 10_000
+
+/** @param recentElection could a primary be left that does not know yet that it lost its election? */
+export function createFence(
+  store: SubjectStore,
+  periods: PeriodKeys,
+  clock: Clock,
+  recentElection: () => Promise<boolean>,
+): Fence {
   const idsOf = ({ keyset, references }: FencedBy) =>
     references.map((reference) => subjectDocumentId(keyset.organizationId, reference))
 
@@ -135,7 +144,7 @@ export function createFence(store: SubjectStore, periods: PeriodKeys, clock: Clo
     async waitOutLeases(beat) {
       const wall = clock.wallMs()
       const monotonic = clock.monotonicMs()
-      const waitMs = leaseMs + marginMs
+      const waitMs = leaseMs + marginMs + ((await recentElection()) ? staleReadMs : 0)
       while (clock.wallMs() - wall < waitMs || clock.monotonicMs() - monotonic < waitMs) {
         beat()
         await sleep(beatEveryMs)
