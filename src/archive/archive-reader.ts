@@ -5,6 +5,7 @@
  * A segment's content may be written anew while it is read (an erasure, an expiry): then the object is gone, the segment
  * names another, and that one is read. An object that is gone while its segment still names it is damage.
  */
+import type { AnnalsError } from '../errors.js'
 import type { ArchivedEvents, ArchivedStretch, ArchiveWalk } from '../events/archived.js'
 import type { StoredEvent } from '../events/store.js'
 import type { LeafLocation, LogLeaf, LogStore } from '../transparency-log/store.js'
@@ -12,14 +13,14 @@ import { tileWidth } from '../transparency-log/tile.js'
 import type { ArchivedRecords } from './archived-records.js'
 import type { SegmentDocument } from './contract.js'
 import { MemberCache } from './member-cache.js'
-import { createMemberReader, damaged, MemberGoneError } from './member-reader.js'
+import { createMemberReader, damaged, MemberGoneError, unavailable } from './member-reader.js'
 import type { SegmentLookup } from './segment-lookup.js'
 import type { ArchiveStore } from './stores/contract.js'
 
 export type ArchiveReader = ArchivedEvents & ArchivedRecords
 
 export interface ArchiveReaderDependencies {
-  readonly store: Pick<ArchiveStore, 'get'>
+  readonly store: Pick<ArchiveStore, 'get' | 'head'>
   readonly segments: SegmentLookup
   readonly log: Pick<LogStore, 'leaves' | 'locateAll'>
 }
@@ -51,6 +52,15 @@ export function createArchiveReader(deps: ArchiveReaderDependencies): ArchiveRea
     return leaves.filter(({ index }) => index >= from && index < to)
   }
 
+  /** A segment without any of its objects is in an archive that is not there: a disk that is not mounted. */
+  async function goneFor({ records, content }: SegmentDocument, path: string): Promise<AnnalsError> {
+    const others = [records?.file.path, content?.file.path].filter(
+      (other) => other !== undefined && other !== path,
+    )
+    const found = await Promise.all(others.map((other) => store.head(other ?? '').catch(() => undefined)))
+    return found.some((object) => object !== undefined) ? damaged(path, 'it is not there') : unavailable()
+  }
+
   /** Reads from the segment as it is by now, if what it named is gone. */
   async function current<Value>(
     segment: SegmentDocument,
@@ -67,7 +77,7 @@ export function createArchiveReader(deps: ArchiveReaderDependencies): ArchiveRea
           again !== undefined &&
           (again.content?.file.path !== now.content?.file.path ||
             again.records?.file.path !== now.records?.file.path)
-        if (!moved || rewrite === maxRewrites) throw damaged(error.path, 'it is not there')
+        if (!moved || rewrite === maxRewrites) throw await goneFor(now, error.path)
         now = again
       }
     }

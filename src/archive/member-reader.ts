@@ -141,7 +141,8 @@ const missing = (file: SegmentFile, { index }: LogLeaf) =>
 const altered = (file: SegmentFile, { index }: LogLeaf) =>
   damaged(file.path, `leaf ${String(index)} is not the one that was sealed`)
 
-const unavailable = (error: ArchiveStoreError) =>
+/** The archive as a whole cannot be read. */
+export const unavailable = (error?: ArchiveStoreError) =>
   new AnnalsError('unavailable', 'The archive cannot be read at the moment.', {
     retryAfterSeconds,
     cause: error,
