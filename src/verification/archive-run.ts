@@ -4,6 +4,8 @@ import { join, resolve } from 'node:path'
 import { SegmentFault } from '../archive/segment-fault.js'
 import { verifiersOf } from '../archive/segment-keys.js'
 import { archiveKeysPath } from '../archive/segment-paths.js'
+import { LRUCache } from 'lru-cache'
+import { sha256Of } from '../archive/segment-manifest.js'
 import { readObject } from '../archive/segment-reader.js'
 import { parseStoreAddress, within, type StoreAddress } from '../archive/stores/address.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
@@ -32,9 +34,20 @@ export interface ArchiveVerification {
   readonly keys: readonly string[]
 }
 
+/** What is read of an archive. */
+export interface OpenArchive {
+  readonly segments: Pick<ArchiveStore, 'get' | 'list'>
+  /** The erasure ledger, where it lies beside them: its manifests say what had to go. */
+  readonly ledger: Pick<ArchiveStore, 'get' | 'list'> | undefined
+}
+
 const maxKeysBytes = 100_000
 /** As in the address of an archive. */
 const segmentsFolder = 'segments'
+const ledgerFolder = 'ledger'
+const maxManifestBytes = 64 * 1_024 * 1_024
+/** Hashes of manifests that are remembered. */
+const maxManifests = 100_000
 
 export const isArchiveAddress = (target: string): boolean => /^(?:file|s3):/.test(target)
 
@@ -47,19 +60,23 @@ export async function isArchiveFolder(folder: string): Promise<boolean> {
  * Opens an archive by its address (`file:`, `s3:`) or the path of its folder.
  * @throws AddressError
  */
-export async function openArchive(target: string): Promise<ArchiveStore> {
+export async function openArchive(target: string): Promise<OpenArchive> {
   const address: StoreAddress = isArchiveAddress(target)
     ? parseStoreAddress(target)
     : { kind: 'folder', folder: resolve(target) }
   // The client of S3 is loaded by who verifies an archive, and by nobody else.
   const { openStore } = await import('../archive/stores/open.js')
   const isSegments = address.kind === 'folder' && (await isThere(join(address.folder, archiveKeysPath)))
-  return openStore(isSegments ? address : within(address, segmentsFolder))
+  if (isSegments) return { segments: openStore(address), ledger: undefined }
+  return {
+    segments: openStore(within(address, segmentsFolder)),
+    ledger: openStore(within(address, ledgerFolder)),
+  }
 }
 
 /** @throws TrustError; ArchiveStoreError */
 export async function verifyArchive(
-  store: Pick<ArchiveStore, 'get' | 'list'>,
+  { segments: store, ledger }: OpenArchive,
   { archiveKeys, logKeys, ...options }: ArchiveVerifyOptions,
 ): Promise<ArchiveVerification> {
   const given = archiveKeys.length > 0
@@ -69,6 +86,8 @@ export async function verifyArchive(
   const pinned = readable(() => logKeys.map((text) => parseVerifierKey(text, sha256)))
   const report = await walkArchive(store, {
     ...options,
+    sha256: sha256Of,
+    manifest: ledger === undefined ? undefined : manifestsIn(ledger),
     verifiers: readable(() => verifiersOf(keys)),
     logVerifiers: (organizationId, generation) =>
       pinned.length === 0 ? undefined : pinned.map((key) => renamed(key, organizationId, generation)),
@@ -87,6 +106,27 @@ function renamed(
   const prefix = name.slice(0, -`${named.organization}/${String(named.generation)}`.length)
   const origin = `${prefix}${organizationId}/${String(generation)}`
   return ed25519Verifier(verifierKey(origin, type, publicKey, sha256), nodeNoteCrypto)
+}
+
+/** Manifests of erasures by their hash. Nothing else says which one an event names, so those of an organization are hashed. */
+function manifestsIn(ledger: Pick<ArchiveStore, 'get' | 'list'>) {
+  const known = new LRUCache<string, string>({ max: maxManifests })
+  const read = (path: string) =>
+    readObject(ledger, path, maxManifestBytes).catch((error: unknown) => {
+      // No manifest of an erasure is so large.
+      if (error instanceof SegmentFault) return undefined
+      throw error
+    })
+  return async (organizationId: string, named: string): Promise<Uint8Array | undefined> => {
+    const name = (hash: string) => `${organizationId}/${hash}`
+    if (!known.has(name(named)))
+      for await (const { path } of ledger.list(`${organizationId}/erasures/`)) {
+        const bytes = await read(path)
+        if (bytes !== undefined) known.set(name(sha256Of(bytes)), path)
+      }
+    const path = known.get(name(named))
+    return path === undefined ? undefined : read(path)
+  }
 }
 
 async function publishedKeys(store: Pick<ArchiveStore, 'get'>): Promise<string[]> {

@@ -21,6 +21,7 @@ import { base64 } from '../transparency-log/encoding.js'
 import { equalHashes } from '../transparency-log/hash.js'
 import type { Verifier } from '../transparency-log/note.js'
 import type { Excuse, FieldState, Finding, LeafName } from './contract.js'
+import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import { FieldCounts, Findings } from './findings.js'
 import { nodeRules } from './node-rules.js'
 
@@ -65,6 +66,10 @@ export interface ArchiveWalkOptions {
   readonly generation?: number | undefined
   readonly values: boolean
   readonly excuse?: Excuse | undefined
+  readonly sha256: Sha256
+  /** The manifest of an erasure by its hash; it need not be trusted. */
+  readonly manifest?:
+    ((organizationId: string, sha256: string) => Promise<Uint8Array | undefined>) | undefined
   readonly onProgress?: (leaves: number, total: number) => void
 }
 
@@ -97,6 +102,10 @@ class ArchiveWalk {
   readonly #logs: ArchivedLog[] = []
   #logCount = 0
   #current: Current | undefined
+  /** Values that are gone in the log that is being walked, and what accounts for them. */
+  #erasures: { readonly of: string; readonly erasures: Erasures; readonly findings: Findings } | undefined
+  /** Of the leaves of one tile, in their order. */
+  readonly #waiting: ((erasures: Erasures) => Promise<void> | void)[] = []
   #segments = 0
   #unfinished = 0
   #leaves = 0
@@ -176,11 +185,13 @@ class ArchiveWalk {
         revision: this.options.values ? revision : undefined,
         previous: before?.last,
         checkLine: (organization, line, record) => this.#line(range, organization, line, record),
+        onLeaves: () => this.#account(organizationId),
         onProgress: (leaves) => this.options.onProgress?.(started + leaves, this.#total),
       })
       this.#verified(range, verified)
     } catch (error) {
       if (!(error instanceof SegmentFault)) throw error
+      this.#waiting.length = 0
       this.#findings.add(findingOf(error, generation))
       this.#leave(range, undefined)
     }
@@ -241,7 +252,35 @@ class ArchiveWalk {
     this.#current = { log, last, root }
   }
 
+  async #account(organizationId: string): Promise<void> {
+    if (this.#waiting.length === 0) return
+    this.#erasures ??= this.#newErasures(organizationId)
+    for (const next of this.#waiting.splice(0)) await next(this.#erasures.erasures)
+  }
+
+  #newErasures(organizationId: string) {
+    const { manifest, sha256 } = this.options
+    const findings = new Findings()
+    const read = manifest && ((named: string) => manifest(organizationId, named))
+    return {
+      of: organizationId,
+      erasures: new Erasures(this.#fields, findings, sha256, read),
+      findings,
+    }
+  }
+
+  /** What nothing has accounted for by the end of a log is missing. */
+  #settle(): void {
+    const settled = this.#erasures
+    if (settled === undefined) return
+    settled.erasures.settle()
+    for (const finding of settled.findings.sorted())
+      this.#findings.add({ ...finding, at: `${settled.of} ${finding.at}` })
+    this.#erasures = undefined
+  }
+
   #closeLog(): void {
+    this.#settle()
     if (this.#current === undefined) return
     this.#logCount += 1
     if (this.#logs.length < maxLogs) this.#logs.push(this.#current.log)
@@ -258,27 +297,22 @@ class ArchiveWalk {
     const name: LeafName = { generation: range.generation, index: record.index, eventId: record.id }
     const { excuse } = this.options
     const known = record.record === '' ? undefined : record.record
-    const check = nodeRules.checkEvent(
-      verifiableOf(organizationId, line),
-      known,
-      excuse && ((slot, subject) => excuse(name, slot, subject)),
-    )
+    const event = verifiableOf(organizationId, line)
+    const gone: GoneField[] = []
+    const check = nodeRules.checkEvent(event, known, (slot, subject) => {
+      const state = excuse?.(name, slot, subject)
+      if (state === undefined) gone.push({ slot, subject })
+      return state
+    })
     if (check.problem !== undefined) {
       this.#fields.add('missing', check.fields.length)
       return check.problem
     }
     if (known === undefined && !makesLeaf(check.record, record.leafHash))
       return { code: 'record_differs', detail: 'the event does not make the leaf' }
-    const missing: string[] = []
-    for (const { slot, state } of check.fields) {
-      this.#fields.add(state)
-      if (state === 'missing') missing.push(slot)
-    }
-    if (missing.length > 0) {
-      const detail = 'a value is gone, and nothing sealed accounts for it'
-      const at = `${organizationId} leaf ${String(range.generation)}.${String(record.index)}`
-      this.#findings.add({ code: 'field_missing', at, detail, leaf: name, slots: missing })
-    }
+    for (const { state } of check.fields) if (state !== 'missing') this.#fields.add(state)
+    if (gone.length > 0) this.#waiting.push((erasures) => erasures.note(name, gone))
+    if (isErasure(event)) this.#waiting.push((erasures) => erasures.meet(event))
     return undefined
   }
 }

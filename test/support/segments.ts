@@ -12,6 +12,7 @@ import { tileOf, type SegmentLeaf } from '../../src/archive/segment.js'
 import type { ArchiveStore } from '../../src/archive/stores/contract.js'
 import { createFolderStore } from '../../src/archive/stores/folder.js'
 import { createDetector } from '../../src/events/detectors/detector.js'
+import type { EventInput, JsonObject } from '../../src/events/contract.js'
 import { protectEvent } from '../../src/events/protect.js'
 import { rebuildLeaf } from '../../src/events/rebuild.js'
 import { eventSchema, parseEvent } from '../../src/events/schema.js'
@@ -69,6 +70,31 @@ export async function storedSamples(organizationId: string, count: number): Prom
       search,
     })
   })
+}
+
+/** An event of Annals' own, about nobody, with this metadata. */
+export async function storedSystemEvent(
+  organizationId: string,
+  action: string,
+  metadata: JsonObject,
+): Promise<StoredEvent> {
+  const wrapped = await organizationKeys.createOrganizationKey(organizationId)
+  const keyset = await organizationKeys.open(organizationId, wrapped)
+  const event: EventInput = {
+    organizationId,
+    action,
+    occurredAt: new Date(),
+    actor: { type: 'system', id: 'annals' },
+    targets: [],
+    context: {},
+    outcome: 'success',
+    category: 'system',
+    metadata,
+    version: 1,
+  }
+  const search = createDetector().begin()
+  const options = { id: newId('evt'), receivedAt: new Date(), fingerprint: false, search }
+  return protectEvent(event, { actor: undefined, targets: [] }, keyset, options)
 }
 
 /** A log over events, sealed some at a time, with its tree in memory. */

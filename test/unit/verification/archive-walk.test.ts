@@ -1,14 +1,18 @@
 /** `annals verify ARCHIVE`: whole archives of several logs, without a database, and what is done to them. */
 import { rename, rm } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { sha256Of } from '../../../src/archive/segment-manifest.js'
 import type { CliContext } from '../../../src/cli/context.js'
 import { createOutput } from '../../../src/cli/output.js'
 import { run } from '../../../src/cli/program.js'
+import { newReference } from '../../../src/ids.js'
 import { openArchive, verifyArchive } from '../../../src/verification/archive-run.js'
 import { TrustError } from '../../../src/verification/errors.js'
 import {
   storedSamples,
+  storedSystemEvent,
   testArchive,
   testArchiveKeys,
   TestLog,
@@ -102,6 +106,45 @@ test('content that has expired is said to be, and a value that is gone without a
   expect(excused.report).toMatchObject({ fields: { missing: 0, erased: persons }, findingCount: 0 })
 })
 
+test('what was erased is said to be, where the archive has the sealed event of it and the ledger its manifest', async () => {
+  const person = acme.flatMap(({ fields }) => fields).find((field) => 'subject' in field)
+  if (person === undefined || !('subject' in person)) throw new Error('there is a person in the samples')
+  const { subject } = person
+  const body = { kind: 'annals/erasure/subjects', organizationId: 'org_acme', subjects: [subject], v: 1 }
+  const manifest = Buffer.from(JSON.stringify(body))
+  const archive = await testArchive()
+  const log = new TestLog('org_acme')
+  log.seal(acme)
+  log.seal([
+    await storedSystemEvent('org_acme', 'annals.subject.erasure_started', {
+      manifest: sha256Of(manifest),
+      submitter: newReference('prn'),
+      approver: newReference('prn'),
+    }),
+  ])
+  const segment = await archive.archive(log, [log.leaves.length])
+  let removed = 0
+  await archive.writer.rewriteContent(segment, (leaves) =>
+    leaves.map(({ event }) => {
+      const fields = event.fields.map((field) => {
+        if (!('subject' in field) || field.subject !== subject) return field
+        removed += 1
+        return { slot: field.slot, subject, subjectSalt: field.subjectSalt, commitment: field.commitment }
+      })
+      return { ...event, fields }
+    }),
+  )
+  const { store: ledger } = await testArchive()
+  const verified = async () => (await verifyArchive({ segments: archive.store, ledger }, options)).report
+  expect(await verified()).toMatchObject({ fields: { erased: 0, missing: removed } })
+  await ledger.put('org_acme/erasures/erasure_1.subjects.json', () => Readable.from([manifest]), {
+    sha256: Buffer.from(sha256Of(manifest), 'hex'),
+    bytes: manifest.length,
+  })
+  expect(removed).toBeGreaterThan(0)
+  expect(await verified()).toMatchObject({ fields: { erased: removed, missing: 0 }, findingCount: 0 })
+})
+
 const attacks: Record<string, (world: World) => Promise<{ code: string; at: string; leaf?: number }>> = {
   'a segment taken out of the middle': async ({ archive, path }) => {
     for (const end of ['records.manifest', 'records.ndjson.gz', 'content.1.manifest', 'content.1.ndjson.gz'])
@@ -173,7 +216,9 @@ test('keys that were had from elsewhere find an archive that was signed by someb
   const pinned = await reportOf(archive, { logKeys: strange.logKeys, organizationId: 'org_acme' })
   expect(pinned.report.findings[0]).toMatchObject({ code: 'checkpoint_invalid' })
   await rm(join(archive.folder, 'archive.keys'))
-  await expect(verifyArchive(archive.store, options)).rejects.toBeInstanceOf(TrustError)
+  await expect(verifyArchive({ segments: archive.store, ledger: undefined }, options)).rejects.toBeInstanceOf(
+    TrustError,
+  )
 })
 
 test('the command exits 0 on a whole archive, and 3 on one that was altered, with the place in words and in JSON', async () => {
