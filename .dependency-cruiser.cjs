@@ -57,12 +57,13 @@ module.exports = {
     entry(
       'verification-core-is-pure',
       {
-        path: '^src/verification/(contract|erasures|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+        path: '^src/verification/(anchor-check|contract|erasures|errors|event-check|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
       },
       {
         pathNot: [
-          '^src/verification/(contract|erasures|errors|event-check|findings|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
-          '^src/transparency-log/(checkpoint|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-reader|tlog-proof|tree)\\.ts$',
+          '^src/verification/(anchor-check|contract|erasures|errors|event-check|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+          '^src/transparency-log/anchor/(anchor-proof|anchored-record|entry|logs-tree)\\.ts$',
+          '^src/transparency-log/(checkpoint|cosignature|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-reader|tlog-proof|tree)\\.ts$',
         ],
       },
       'The rules of verification run offline and in a browser, and share no code with intake.',
