@@ -402,10 +402,11 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         const named = { subjects: manifests.subjects, text: manifests.text }
         await ledger.append({ organizationId, requestId, at: new Date().toISOString(), manifests: named })
       })
+      // It was verified: nobody has to look for the person again, so that nothing has to know the identifiers.
+      await progress.forget(request)
       if (keyPeriods.some((period) => isThere(periods, period))) {
         return { result: 'waiting', until: new Date(Date.now() + expiryLookMs).toISOString() }
       }
-      await progress.forget(request)
       return { result: exempt > 0 ? 'completed_with_exceptions' : 'completed' }
     },
   }
