@@ -2,10 +2,13 @@
  * The anchor log in receipts and in verification: what it proves beside a log's own proof, how its absence is said, and
  * every way in which it can be another's.
  */
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { childEnvironment } from '../../src/config.js'
 import { anchorCollections } from '../../src/transparency-log/anchor/anchor-store.js'
 import type { AnchoredRecordJson } from '../../src/transparency-log/anchor/anchored-record.js'
 import { formatVerifierKey } from '../../src/transparency-log/note-key.js'
@@ -271,5 +274,41 @@ describe('a server, and a copy of it', () => {
     // A checkpoint from before what is anchored: the log was set back.
     const setBack = answering(/\/checkpoint$/, () => Promise.resolve(new Response(short.text)))
     expect(await codesWith(setBack)).toEqual(['anchor_differs'])
+  })
+})
+
+describe('the command', () => {
+  const cli = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+  const run = (...options: string[]) =>
+    new Promise<{ code: number; out: string; error: string }>((resolve) => {
+      const environment = childEnvironment({ ANNALS_DATA_DIR: folder })
+      execFile(process.execPath, [cli, 'verify', ...options], { env: environment }, (failure, out, error) =>
+        resolve({ code: failure === null ? 0 : Number(failure.code), out, error }),
+      )
+    })
+
+  it('says who has cosigned, exits 1 where that are too few, and 3 where the anchor is another log’s', async () => {
+    const log = await sealedLog()
+    await anchor()
+    const { keys, witnessKeys } = await trust()
+    const pins = [
+      ...log.keys.flatMap((key) => ['--log-key', key]),
+      ...keys.flatMap((key) => ['--anchor-key', key]),
+      ...witnessKeys.flatMap((key) => ['--witness-key', key]),
+    ]
+    const file = join(folder, 'receipt.json')
+    await writeFile(file, (await proofOf(log, 1, 'application/json')).text)
+    const enough = await run(file, ...pins, '--witnesses', '1')
+    expect([enough.code, enough.error]).toEqual([0, ''])
+    expect(enough.out).toMatch(/anchor {3}the tree of 6 leaves.*cosigned by witness\.example\/receipts/)
+    const few = await run(file, ...pins, '--witnesses', '2')
+    expect([few.code, few.error]).toEqual([1, expect.stringContaining('1 have cosigned it')])
+    const foreign = await run(file, ...pins, '--log-id', Buffer.alloc(16).toString('base64'))
+    expect([foreign.code, foreign.out]).toEqual([3, expect.stringContaining('anchor_foreign')])
+    const [fresh] = await grow(log.org, 1)
+    await writeFile(file, (await proofOf({ ...log, ids: [String(fresh?.id)] }, 0, 'application/json')).text)
+    const early = await run(file, ...pins)
+    expect([early.code, early.out]).toEqual([0, expect.stringContaining('not anchored (yet)')])
+    expect((await run(file, ...pins, '--witnesses', '0')).code).toBe(1)
   })
 })
