@@ -1,6 +1,7 @@
 /** The command line: its commands, its global options, and how a failure becomes an exit code. */
 import { Command } from 'commander'
 import { version } from '../version.js'
+import { registerArchive } from './commands/archive.js'
 import { registerDemo } from './commands/demo.js'
 import { registerDoctor } from './commands/doctor.js'
 import { registerErasure } from './commands/erasure.js'
@@ -36,6 +37,7 @@ const commands: readonly RegisterCommand[] = [
   registerImport,
   registerLog,
   registerVerify,
+  registerArchive,
   registerErasure,
   registerDoctor,
 ]

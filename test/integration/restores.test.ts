@@ -8,6 +8,8 @@ import { createErasedContent } from '../../src/archive/restores/erased-content.j
 import { createRestorer, type Restorer } from '../../src/archive/restores/restorer.js'
 import { createRestoredRows, restoredCollection } from '../../src/archive/restores/rows.js'
 import type { RestoreView } from '../../src/archive/restores/schema.js'
+import { createOutput } from '../../src/cli/output.js'
+import { run as runCli } from '../../src/cli/program.js'
 import { eventIdOf } from '../../src/events/store.js'
 import { newId } from '../../src/ids.js'
 import { createLogger } from '../../src/logging.js'
@@ -355,3 +357,42 @@ const archiveFolder = () => {
   if (archive.kind !== 'folder') throw new Error('this world has a folder')
   return join(archive.folder, 'segments')
 }
+
+test('the command line lists segments, restores, and says what failed', async () => {
+  const address = ['--url', world.url, '--key', world.ownerKey]
+  const run = async (...given: string[]) => {
+    const printed = { out: '', notes: '' }
+    const output = createOutput(given.includes('--json'), {
+      out: { write: (text: string) => ((printed.out += text), true) },
+      error: { write: (text: string) => ((printed.notes += text), true) },
+    })
+    const unused = () => Promise.reject(new Error('it goes over HTTP'))
+    const services = { openApi: unused, openKeys: unused, openLog: unused, setup: unused, up: unused }
+    const context = {
+      services,
+      loadConfig: () => world.config,
+      createLogger: () => logger,
+      output: () => output,
+    }
+    const code = await runCli(['archive', ...given, ...address], context, output)
+    return { code, ...printed }
+  }
+  const logger = createLogger('error', { write: () => undefined })
+  const listed = await run('list', organizationId, '--json')
+  expect(listed.code).toBe(0)
+  expect((JSON.parse(listed.out) as { data: object[] }).data).toMatchObject([
+    { from: 600 },
+    { from: 300 },
+    { from: 0 },
+  ])
+  expect((await run('list', organizationId)).out).toContain('1.300-600')
+  const range = ['--from', everything.from, '--to', everything.to, '--days', '2', '--reason', 'case 9']
+  const done = await run('restore', organizationId, ...range, '--json')
+  expect(done.code, done.notes).toBe(0)
+  const restore = JSON.parse(done.out) as RestoreView
+  expect(restore).toMatchObject({ state: 'restored', days: 2, reason: 'case 9' })
+  expect((await run('restore', organizationId, ...range.with(5, '999'))).code).toBe(2)
+  expect((await run('list', 'org_nobody')).code).toBe(5)
+  await temporal.client.workflow.getHandle(restore.workflowId).cancel()
+  await ended(restore.id)
+})
