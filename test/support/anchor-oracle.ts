@@ -87,7 +87,10 @@ export function createAnchorOracle(core: Core): AnchorOracle {
     say: (what: string) => void,
   ): Promise<void> {
     const logs = await core.sealing.anchoring.store.logsOf(head)
-    if (logs === undefined) { say('it moved on while it was read'); return; }
+    if (logs === undefined) {
+      say('it moved on while it was read')
+      return
+    }
     const { root } = await buildLogsTree(logs, head.secret, nodeHasher, sha256)
     if (!equalHashes(root, parseEntry(entry).root))
       say('the newest entry commits to other logs than are kept')
