@@ -33,7 +33,12 @@ const { findDue, findDueOf } = proxyActivities<RetentionActivities>({
 /** More organizations that stand still are not told apart: the sweep ends, and the next one looks again. */
 const maxFailed = 1_000
 
-export async function retentionSweep(input: SweepInput = {}): Promise<void> {
+export interface SweepResult {
+  /** Organizations that stand still until the next sweep. */
+  readonly failed: number
+}
+
+export async function retentionSweep(input: SweepInput = {}): Promise<SweepResult> {
   const { organizationId } = input
   const asOfMs = input.asOfMs ?? Date.now()
   const failed = new Set(input.failed)
@@ -68,6 +73,8 @@ export async function retentionSweep(input: SweepInput = {}): Promise<void> {
       })
   }
   setCurrentDetails(`**Sweep**: done; ${String(failed.size)} organizations stand still`)
+  // An object, and not nothing: the payload codec takes no payload without data from a workflow.
+  return { failed: failed.size }
 }
 
 /** @returns whether there may be more of this organization in the next round */

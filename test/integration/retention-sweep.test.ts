@@ -1,0 +1,157 @@
+/** Sweeps on a real Temporal and real workers: everything that is due moves, fairly, once, and a run that stops goes on. */
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ArchiveStoreError, type ArchiveStore } from '../../src/archive/stores/contract.js'
+import { createLogger } from '../../src/logging.js'
+import {
+  archiveWorkflowId,
+  retentionScheduleId,
+  retentionTaskQueue,
+  sweepWorkflowType,
+} from '../../src/retention/contract.js'
+import { createPlanner } from '../../src/retention/planning.js'
+import { ensureSweepSchedule } from '../../src/retention/start-sweep.js'
+import { createScanRecorder } from '../../src/scans/recorder.js'
+import { createScanStore } from '../../src/scans/store.js'
+import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
+import { buildWorkflowBundle } from '../../workers/bundle.js'
+import { startWorkers, type RunningWorkers } from '../../workers/main.js'
+import { segmentsOf } from '../support/archiving.js'
+import { archiverOf } from '../support/retaining.js'
+import { checkRetained } from '../support/retention-oracle.js'
+import { accept, drainUntilSealed } from '../support/sealing.js'
+import { openWorld, type World } from '../support/world.js'
+
+let world: World
+let temporal: TemporalConnection
+let workers: RunningWorkers
+let broken: 'full' | 'mismatch' | undefined
+
+beforeAll(async () => {
+  await buildWorkflowBundle()
+  const namespace = `retention-${randomBytes(6).toString('hex')}`
+  world = await openWorld({ temporal: true, environment: { ANNALS_TEMPORAL_NAMESPACE: namespace } })
+  temporal = await connectTemporal(temporalOptions(world.config))
+  const { core } = world.api
+  const logger = createLogger('error', { write: () => undefined })
+  const store: ArchiveStore = new Proxy(core.archive, {
+    get: (target, name) => {
+      const code = broken
+      if (name === 'put' && code !== undefined)
+        return () => Promise.reject(new ArchiveStoreError(code, 'broken'))
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+  const planner = createPlanner({
+    db: core.db,
+    clock: core.retention.clock,
+    limits: { maxLeaves: 256, crumbs: 1, patienceMs: 0 },
+  })
+  workers = await startWorkers({
+    config: world.config,
+    logger,
+    deps: {
+      scanRecorder: createScanRecorder({
+        store: createScanStore(core.db),
+        events: core.systemEvents,
+        mongo: core.client,
+      }),
+      sealing: { ...core.sealing, logger },
+      retention: {
+        restoring: { restorer: core.restores.restorer, logger },
+        archiving: { archiver: archiverOf(world, { store }), planner, runs: core.retention.runs, logger },
+      },
+    },
+    queues: ['retention'],
+  })
+})
+afterAll(async () => {
+  await workers.stop()
+  await temporal.close()
+  await world.close()
+})
+
+async function dueOrganization(organizationId: string, count: number): Promise<string[]> {
+  const { core } = world.api
+  const ids = (await accept(core, organizationId, count)).map(({ id }) => id)
+  await core.retention.policies.put(
+    organizationId,
+    { hotDays: 0, archiveDays: null, recordDays: null },
+    { principal: 'prn_aaaaaaaaaaaaaaaaaaaaaaaaaa', requestId: 'req_1' },
+  )
+  await drainUntilSealed(core, organizationId)
+  return ids
+}
+
+async function sweep(workflowId: string): Promise<void> {
+  await temporal.client.workflow.execute(sweepWorkflowType, {
+    workflowId,
+    taskQueue: retentionTaskQueue,
+    args: [{}],
+  })
+}
+
+const runsOf = async (organizationId: string) =>
+  (await world.request('GET', `/v1/organizations/${organizationId}/retention/runs`)).body as {
+    data: { state: string; reason: string | null; step: string; counts: { deleted?: number } }[]
+  }
+
+test('two sweeps at once move all that is due, once, one segment of each organization after the other', async () => {
+  const organizations = ['org_sweep_a', 'org_sweep_b', 'org_sweep_c']
+  const accepted = new Map<string, string[]>()
+  for (const [index, id] of organizations.entries())
+    accepted.set(id, await dueOrganization(id, index === 0 ? 600 : 5))
+  const sizes = new Map<string, number>()
+  for (const id of organizations) sizes.set(id, (await world.api.core.sealing.store.head(id))?.size ?? 0)
+  await Promise.all([sweep('retention/sweep/one'), sweep('retention/sweep/two')])
+  await sweep('retention/sweep/three')
+  for (const id of organizations) {
+    await drainUntilSealed(world.api.core, id)
+    const { archived } = await checkRetained(world, id, accepted.get(id) ?? [])
+    expect(archived).toBeGreaterThanOrEqual(sizes.get(id) ?? Infinity)
+    const events = await world.request(
+      'GET',
+      `/v1/organizations/${id}/events?source=all&action=annals.retention.archived`,
+    )
+    const segments = await segmentsOf(world.api.core).countDocuments({ organizationId: id })
+    expect((events.body as { data: unknown[] }).data).toHaveLength(segments)
+  }
+}, 120_000)
+
+test('a run that cannot go on says why, keeps everything hot, and goes on when it is asked for again', async () => {
+  const organizationId = 'org_stopped'
+  const accepted = await dueOrganization(organizationId, 4)
+  broken = 'mismatch'
+  const start = () => world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
+  const answer = await start()
+  expect(answer.status, answer.text).toBe(202)
+  await expect
+    .poll(async () => (await runsOf(organizationId)).data[0], { timeout: 60_000 })
+    .toMatchObject({ state: 'needs_operator', reason: 'archive_altered', step: 'exporting' })
+  expect((await checkRetained(world, organizationId, accepted)).archived).toBe(0)
+  broken = undefined
+  const { workflowId } = answer.body as { workflowId: string }
+  await temporal.client.workflow.getHandle(workflowId).result()
+  await start()
+  await expect
+    .poll(async () => (await runsOf(organizationId)).data[0]?.state, { timeout: 60_000 })
+    .toBe('done')
+  expect((await runsOf(organizationId)).data[1]?.state).toBe('superseded')
+  await drainUntilSealed(world.api.core, organizationId)
+  const [segment] = await segmentsOf(world.api.core).find({ organizationId }).toArray()
+  expect((await checkRetained(world, organizationId, accepted)).archived).toBe(segment?.to)
+  const range = { organizationId, generation: 1, from: 0, to: segment?.to ?? 0 }
+  const described = await temporal.client.workflow.getHandle(archiveWorkflowId(range)).describe()
+  expect(described.searchAttributes).toMatchObject({
+    AnnalsOrganization: [organizationId],
+    AnnalsKind: ['retention'],
+    AnnalsPhase: ['done'],
+  })
+}, 120_000)
+
+test('the schedule of sweeps is made once, skips where one runs, and says how late it may be', async () => {
+  await Promise.all([ensureSweepSchedule(temporal), ensureSweepSchedule(temporal)])
+  const { policies } = await temporal.client.schedule.getHandle(retentionScheduleId).describe()
+  expect(policies).toMatchObject({ overlap: 'SKIP', catchupWindow: 86_400_000 })
+})
