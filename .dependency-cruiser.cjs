@@ -22,6 +22,7 @@ module.exports = {
         pathNot: [
           '^workflows/',
           '^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$',
+          '^src/archive/restores/contract\\.ts$',
           '^activities/',
           'node_modules/@temporalio/(workflow|common)',
         ],

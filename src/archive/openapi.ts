@@ -9,7 +9,7 @@ import {
   restorePathSchema,
   restoreViewSchema,
 } from './restores/schema.js'
-import { listSegmentsSchema, segmentListSchema } from './segment-view.js'
+import { listSegmentsSchema, segmentListSchema } from './segment-schema.js'
 
 const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
 const idempotencyKey = z.object({

@@ -13,7 +13,7 @@ import { listRestoresSchema, restoreBodySchema, restorePositionSchema } from './
 import type { RestoreService } from './restores/service.js'
 import { restoreView } from './restores/view.js'
 import type { SegmentLookup } from './segment-lookup.js'
-import { listSegmentsSchema, segmentPositionSchema, segmentView } from './segment-view.js'
+import { listSegmentsSchema, segmentPositionSchema, segmentView } from './segment-schema.js'
 
 export interface ArchiveRoutesDependencies {
   readonly segments: Pick<SegmentLookup, 'page'>

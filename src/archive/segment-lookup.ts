@@ -2,7 +2,7 @@
 import type { Collection, Db, Filter } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { SegmentDocument } from './contract.js'
-import { segmentViewProjection } from './segment-view.js'
+import { segmentViewProjection } from './segment-schema.js'
 
 /** A place among leaves, newest first. */
 export interface LeafPlace {

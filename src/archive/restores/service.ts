@@ -6,7 +6,6 @@ import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
 import type { Db } from 'mongodb'
 import { AnnalsError, notFound } from '../../errors.js'
 import { canonicalJson } from '../../events/canonical-json.js'
-import { invalidField } from '../../http/validate.js'
 import { newId } from '../../ids.js'
 import type { Logger } from '../../logging.js'
 import { isTemporalUnavailable, type TemporalConnection } from '../../temporal/client.js'
@@ -103,11 +102,11 @@ export function createRestoreService(deps: RestoreServiceDependencies): RestoreS
   async function requireRoom({ organizationId }: RestoreRequest, { from, to }: RestoreBody): Promise<void> {
     const { maxUnended, maxLeaves } = restoreLimits
     if ((await store.countUnended(organizationId)) >= maxUnended)
-      throw invalidField('', 'too_many', `at most ${String(maxUnended)} restores at a time`)
+      throw tooMany('', `at most ${String(maxUnended)} restores at a time`)
     const leaves = await leavesBetween(db, organizationId, from, to)
     if (leaves > maxLeaves) {
       const message = `the archive has ${String(leaves)} leaves to read there, and a restore reads ${String(maxLeaves)}`
-      throw invalidField('from', 'too_many', message)
+      throw tooMany('from', message)
     }
   }
 
@@ -165,3 +164,8 @@ function replay(restore: RestoreDocument, fingerprint: Buffer | null) {
 
 const textOf = ({ from, to, days, reason }: RestoreBody) =>
   `restore\0${canonicalJson({ from: from.toISOString(), to: to.toISOString(), days, reason })}`
+
+const tooMany = (path: string, message: string) =>
+  new AnnalsError('invalid', 'The request asks for too much; see errors.', {
+    errors: [{ path, code: 'too_many', message }],
+  })

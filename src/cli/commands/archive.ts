@@ -1,7 +1,7 @@
 /** `annals archive list|restore`: what is archived of an organization, and bringing a stretch of it back. */
 import { InvalidArgumentError, type Command } from 'commander'
 import type { RestoreView } from '../../archive/restores/schema.js'
-import type { SegmentView } from '../../archive/segment-view.js'
+import type { SegmentView } from '../../archive/segment-schema.js'
 import { createTransport, type Send } from '../../client/transport.js'
 import { AnnalsError } from '../../errors.js'
 import { newId } from '../../ids.js'
