@@ -115,9 +115,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
         { useBigInt64: true },
       )
       .toArray()
-    return new Map(
-      found.map(({ event, hotBytes }) => [eventIdOf(event._id), { event, hotBytes: Number(hotBytes) }]),
-    )
+    return new Map(found.map(({ event, hotBytes }) => [eventIdOf(event._id), { event, hotBytes }]))
   }
 
   /**

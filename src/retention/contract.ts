@@ -144,7 +144,6 @@ export interface DuePage {
 
 export const retentionTaskQueue = 'annals-retention'
 export const sweepWorkflowType = 'retentionSweep'
-export const archiveWorkflowType = 'archive'
 
 /** The failure of a step that has to be taken again from the export: something else moved (lifecycle.ts). */
 export const lifecycleMoved = 'lifecycle_moved'

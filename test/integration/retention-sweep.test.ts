@@ -14,6 +14,7 @@ import { ensureSweepSchedule } from '../../src/retention/start-sweep.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
+import { kindAttribute, organizationAttribute, phaseAttribute } from '../../src/temporal/search-attributes.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
 import { segmentsOf } from '../support/archiving.js'
@@ -143,11 +144,9 @@ test('a run that cannot go on says why, keeps everything hot, and goes on when i
   expect((await checkRetained(world, organizationId, accepted)).archived).toBe(segment?.to)
   const range = { organizationId, generation: 1, from: 0, to: segment?.to ?? 0 }
   const described = await temporal.client.workflow.getHandle(archiveWorkflowId(range)).describe()
-  expect(described.searchAttributes).toMatchObject({
-    AnnalsOrganization: [organizationId],
-    AnnalsKind: ['retention'],
-    AnnalsPhase: ['done'],
-  })
+  expect(described.typedSearchAttributes.get(organizationAttribute)).toBe(organizationId)
+  expect(described.typedSearchAttributes.get(kindAttribute)).toBe('retention')
+  expect(described.typedSearchAttributes.get(phaseAttribute)).toBe('done')
 }, 120_000)
 
 test('the schedule of sweeps is made once, skips where one runs, and says how late it may be', async () => {

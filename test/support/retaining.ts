@@ -21,7 +21,7 @@ export interface ArchiverOptions {
 }
 
 export function archiverOf({ api: { core }, config }: World, options: ArchiverOptions = {}): Archiver {
-  const { wrap = (target) => target } = options
+  const wrap: Wrap = options.wrap ?? ((target) => target)
   const store = wrap(options.store ?? core.archive)
   const keys = createArchiveKeys(core.signingKeys, config.logOrigin)
   return createArchiver({
