@@ -4,6 +4,7 @@ import type { SystemEventWriter } from '../events/contract.js'
 import type { EventOrganizations } from '../events/organizations.js'
 import type { PeriodKeys } from '../keys/period-keys.js'
 import type { OrganizationService } from '../organizations/service.js'
+import type { PolicyService } from '../retention/policies.js'
 import { createErasureRecorder, type ErasureRecorder } from './recorder.js'
 import { createErasureRequests, type RequestOpener } from './requests.js'
 import type { ErasureOrganization } from './service.js'
@@ -24,9 +25,10 @@ export function createErasures(deps: {
   readonly systemEvents: SystemEventWriter
   readonly organizations: OrganizationService
   readonly eventOrganizations: EventOrganizations
+  readonly retentionPolicies: Pick<PolicyService, 'get'>
   readonly periods: PeriodKeys
 }): Erasures {
-  const { client, db, systemEvents, organizations, eventOrganizations, periods } = deps
+  const { client, db, systemEvents, organizations, eventOrganizations, retentionPolicies, periods } = deps
   const store = createErasureStore(db)
   const keysetOf = async (organizationId: string) => (await eventOrganizations.require(organizationId)).keyset
   return {
@@ -35,7 +37,8 @@ export function createErasures(deps: {
     requests: createErasureRequests({ store, keysetOf, periods }),
     async organizationOf(organizationId) {
       const { version, coolingOffHours } = await organizations.describe(organizationId)
-      return { keyset: await keysetOf(organizationId), version, coolingOffHours }
+      const { version: retentionVersion } = await retentionPolicies.get(organizationId)
+      return { keyset: await keysetOf(organizationId), version, coolingOffHours, retentionVersion }
     },
   }
 }

@@ -202,6 +202,7 @@ export const erasureViewSchema = z
     identifierKinds: z.array(z.string()),
     recipientCount: z.int(),
     policyVersion: z.int(),
+    retentionVersion: z.int(),
     approver: z.string().nullable(),
     exempt: z.array(exemption),
     denialGround: z.enum(exemptionGrounds).nullable(),

@@ -92,6 +92,8 @@ export interface ErasureOrganization {
   readonly keyset: OrganizationKeyset
   readonly version: number
   readonly coolingOffHours: number
+  /** Of its retention policy; 0 = the default. */
+  readonly retentionVersion: number
 }
 
 export interface ErasureServiceDependencies {
@@ -318,7 +320,11 @@ export function createErasureService(deps: ErasureServiceDependencies) {
       jointFreeText: body.jointFreeText,
       identifierKinds: identifiers.map(({ kind }) => kind),
       recipientCount: recipients.length,
-      policy: { version: organization.version, coolingOffHours: organization.coolingOffHours },
+      policy: {
+        version: organization.version,
+        coolingOffHours: organization.coolingOffHours,
+        retentionVersion: organization.retentionVersion,
+      },
       key: wrapped,
       sealed: sealPrivatePart(key, request, { identifiers, requester, channel, recipients }),
       words: [],

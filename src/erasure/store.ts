@@ -66,8 +66,12 @@ export interface ErasureRequestDocument extends Position {
   readonly jointFreeText: JointFreeText
   readonly identifierKinds: readonly ErasureIdentifier['kind'][]
   readonly recipientCount: number
-  /** The organization's settings as they were when it was submitted. */
-  readonly policy: { readonly version: number; readonly coolingOffHours: number }
+  /** Which settings and which retention policy the organization had when it was submitted: what it is judged by. */
+  readonly policy: {
+    readonly version: number
+    readonly coolingOffHours: number
+    readonly retentionVersion: number
+  }
 
   /** Gone once whom it is about is needed no more. */
   readonly key: WrappedRequestKey | null

@@ -25,7 +25,9 @@ export interface ErasureView {
   readonly jointFreeText: JointFreeText
   readonly identifierKinds: readonly ErasureIdentifier['kind'][]
   readonly recipientCount: number
+  /** Of the organization's settings, and of its retention policy, when it was submitted. */
   readonly policyVersion: number
+  readonly retentionVersion: number
   readonly approver: string | null
   readonly exempt: readonly Exemption[]
   readonly denialGround: ExemptionGround | null
@@ -73,6 +75,7 @@ export function viewOf(document: ErasureRequestDocument) {
     identifierKinds: document.identifierKinds,
     recipientCount: document.recipientCount,
     policyVersion: document.policy.version,
+    retentionVersion: document.policy.retentionVersion,
     approver: document.approver,
     exempt: document.exempt,
     denialGround: document.denialGround,

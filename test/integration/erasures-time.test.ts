@@ -6,7 +6,7 @@ import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/se
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { searchAttributes } from '../../src/temporal/search-attributes.js'
 import { startTimeSkippingServer, type TimeSkippingServer } from '../support/time-skipping.js'
-import { openErasureWorld, principals, type ErasureWorld } from './erasures-world.js'
+import { openErasureWorld, organizationId, principals, type ErasureWorld } from './erasures-world.js'
 
 let server: TimeSkippingServer
 let world: ErasureWorld
@@ -117,6 +117,22 @@ test('what is approved cools off for as long as the organization wants, and is t
   await pass(2 * hourMs)
   await reaches(id, 'completed')
   expect(world.stepsOf(id)).toEqual(['scope', 'fence', 'prepare', 'erase', 'verify', 'notify', 'complete'])
+})
+
+test('a request is judged by the settings that the organization had when it was submitted', async () => {
+  const id = await toReview()
+  const before = (await world.show(id))['policyVersion']
+  const path = `/v1/organizations/${organizationId}`
+  expect((await world.request('PUT', path, { body: { coolingOffHours: 240 } })).status).toBe(200)
+  try {
+    expect((await world.post(`/${id}/approve`, {}, asSecond())).status).toBe(200)
+    await reaches(id, 'cooling_off')
+    await pass(25 * hourMs)
+    await reaches(id, 'completed')
+    expect(await world.show(id)).toMatchObject({ policyVersion: before, retentionVersion: 0 })
+  } finally {
+    await world.request('PUT', path, { body: { coolingOffHours: 24 } })
+  }
 })
 
 test('a withdrawal in the last hour of cooling off is one, and no month later anything is fenced', async () => {
