@@ -27,7 +27,7 @@ import {
   type StoredObject,
   type StoredVersion,
 } from './contract.js'
-import { isAbsent, isBeyondEnd, isDenied, isTaken, s3Failure } from './s3-errors.js'
+import { isAbsent, isBeyondEnd, isDenied, isTaken, s3Failure, statusOf } from './s3-errors.js'
 import { s3Limits, type S3Limits } from './s3-limits.js'
 import { upload, withDigest } from './s3-upload.js'
 import { guarded, matches, SourceFailure } from './streams.js'
@@ -193,9 +193,14 @@ export function createS3Store(options: S3StoreOptions): ArchiveStore {
       if (isDenied(error) && (await isLocked(path, version))) {
         throw new ArchiveStoreError('locked', 'the object is under lock', { cause: error })
       }
+      // Of two that delete one version, the later may be told that its id is invalid: whether it is gone, the list says.
+      if (statusOf(error) === 400 && !(await isListed(path, version))) return
       throw error
     }
   }
+
+  const isListed = async (path: string, version: string): Promise<boolean> =>
+    (await versionsOf(path)).some((found) => found.version === version)
 
   async function isLocked(path: string, version: string): Promise<boolean> {
     const found = await headOf(path, version).catch(() => undefined)
