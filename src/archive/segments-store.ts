@@ -10,6 +10,7 @@ import type { ClientSession, Collection, Db } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { SegmentDocument, SegmentRange } from './contract.js'
 import { segmentId } from './segment-paths.js'
+import type { WrittenContent } from './segment-publish.js'
 import type { WrittenSegment } from './segment-writer.js'
 
 export interface SegmentClaim extends SegmentRange {
@@ -43,6 +44,17 @@ export interface SegmentsStore {
   read(id: string, session: ClientSession): Promise<SegmentDocument | undefined>
   /** @returns whether this call did it */
   markHotDeleted(id: string, at: Date, session: ClientSession): Promise<boolean>
+  /**
+   * Puts a new revision of the content in the place of the one that was rewritten, in the caller's transaction.
+   * @param revision the one that the caller rewrote
+   * @returns false where the content is at another revision by now, and nothing was changed
+   */
+  recordContent(
+    range: SegmentRange,
+    revision: number,
+    content: WrittenContent,
+    session: ClientSession,
+  ): Promise<boolean>
 }
 
 export function createSegmentsStore(db: Db): SegmentsStore {
@@ -90,6 +102,14 @@ export function createSegmentsStore(db: Db): SegmentsStore {
       const { modifiedCount } = await segments.updateOne(
         { _id, hotDeletedAt: null },
         { $set: { hotDeletedAt: at } },
+        { session },
+      )
+      return modifiedCount === 1
+    },
+    async recordContent(range, revision, content, session) {
+      const { modifiedCount } = await segments.updateOne(
+        { _id: segmentId(range), to: range.to, 'content.revision': revision },
+        { $set: { content } },
         { session },
       )
       return modifiedCount === 1
