@@ -24,6 +24,8 @@ export const errorCodes = [
   'wrong_state',
   'four_eyes',
   'subject_erased',
+  'on_hold',
+  'offboarded',
   'not_sealed',
   'cursor_invalid',
   'too_many_failures',

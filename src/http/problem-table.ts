@@ -74,6 +74,16 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The person is erased',
     meaning: 'The person was erased, or is past the point of no return: nothing is left that could be held.',
   },
+  on_hold: {
+    status: 409,
+    title: 'A legal hold covers it',
+    meaning: 'A hold in force covers what was to go. Release the hold first; nothing was changed.',
+  },
+  offboarded: {
+    status: 409,
+    title: 'The organization is offboarded',
+    meaning: 'It takes nothing any more, its keys are or will be destroyed, and its id is never given again.',
+  },
   not_sealed: {
     status: 409,
     title: 'Not sealed into the log yet',
