@@ -29,6 +29,8 @@ export const collectionNames = {
   scans: 'scans',
   signingKeys: 'signingKeys',
   subjects: 'subjects',
+  webhookDeliveries: 'webhookDeliveries',
+  webhookSecrets: 'webhookSecrets',
 } as const
 
 export type CollectionName = keyof typeof collectionNames

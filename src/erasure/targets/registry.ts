@@ -49,4 +49,6 @@ export const exemptCollections: Readonly<Partial<Record<CollectionName, string>>
   retentionPolicies: 'numbers of days',
   retentionRuns: 'ranges and counts',
   signingKeys: 'wrapped keys',
+  webhookDeliveries: 'positions, counts, moments and codes; names and addresses stay in the request, sealed',
+  webhookSecrets: 'wrapped keys',
 }
