@@ -12,6 +12,7 @@ import type {
   OperatorReason,
 } from '../src/erasure/contract.js'
 import type { Erasing } from '../src/erasure/erasing.js'
+import type { Completing } from '../src/erasure/completing.js'
 import { NotKeptError } from '../src/erasure/keeping.js'
 import { LedgerError } from '../src/erasure/ledger.js'
 import { scope, type ScopingDependencies } from '../src/erasure/scoping.js'
@@ -22,12 +23,13 @@ import { SubjectStateError } from '../src/subjects/fence.js'
 
 export interface ErasingActivityDependencies {
   readonly erasing: Erasing
+  readonly completing: Completing
   readonly scoping: ScopingDependencies
   readonly requests: Pick<ErasureRequests, 'open'>
 }
 
 export function createErasingActivities(deps: ErasingActivityDependencies): ErasingActivities {
-  const { erasing, scoping, requests } = deps
+  const { erasing, completing, scoping, requests } = deps
   return {
     scope: (request) => reporting(() => scope(scoping, request, heartbeat)),
     fence: (request) => reporting(() => erasing.fence(request, heartbeat)),
@@ -35,7 +37,7 @@ export function createErasingActivities(deps: ErasingActivityDependencies): Eras
     erase: (request) => reporting(() => erasing.erase(request, heartbeat)),
     verify: (request) => reporting(() => erasing.verify(request, heartbeat)),
     notify: (request) => reporting(() => notify(requests, request)),
-    complete: (request) => reporting(() => erasing.complete(request)),
+    complete: (request) => reporting(() => completing.complete(request)),
   }
 }
 

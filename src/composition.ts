@@ -25,6 +25,7 @@ import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
 import { createErasures, type Erasures } from './erasure/erasures.js'
+import { createCompleting, type Completing } from './erasure/completing.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
 import { createErasureLedger } from './erasure/ledger.js'
 import { createErasureProgress } from './erasure/progress.js'
@@ -94,7 +95,11 @@ export interface Core {
   readonly logReading: LogReading
   readonly erasures: Erasures
   /** The steps that erase, and what they work with. */
-  readonly erasing: { readonly steps: Erasing; readonly deps: ErasingDependencies }
+  readonly erasing: {
+    readonly steps: Erasing
+    readonly completing: Completing
+    readonly deps: ErasingDependencies
+  }
   /** Events by id, hot or archived. */
   readonly finder: EventFinder
   readonly segments: SegmentLookup
@@ -307,7 +312,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealing,
     logReading,
     erasures,
-    erasing: { steps: createErasing(erasing), deps: erasing },
+    erasing: { steps: createErasing(erasing), completing: createCompleting(erasing), deps: erasing },
     finder,
     segments,
     restores: {

@@ -6,8 +6,8 @@
  *                ─ `annals.subject.erasure_started` sealed: its leaf is the cut-off
  *     erase      keys destroyed ─ every target ─ free text searched, listed, removed ─ text manifest
  *                ─ `annals.subject.erased` sealed
- *     verify     the targets' own look, then the second reader
- *     complete   ledger; then it waits until the period key is gone that the destroyed keys were wrapped under
+ *     verify     the targets' own look, then the second reader ─ ledger
+ *     complete   completing.ts
  *
  * Every step may be run again at any moment (progress.ts). If the process dies before a step's outcome is recorded, the
  * step finds what it did; no key is destroyed without a recorded intent, a kept manifest and a sealed event.
@@ -28,7 +28,6 @@ import type { SubjectReader } from '../subjects/readers.js'
 import type { Sealer } from '../transparency-log/sealer.js'
 import type { LogStore } from '../transparency-log/store.js'
 import type {
-  CompleteOutcome,
   ErasureIdentifier,
   ErasureReference,
   ErasureRequests,
@@ -38,6 +37,7 @@ import type {
 } from './contract.js'
 import { allHeld, keep, readKept } from './keeping.js'
 import type { ErasureLedger } from './ledger.js'
+import { enterInLedger } from './completing.js'
 import { subjectManifest, textManifest } from './manifests.js'
 import { createTextMatcher } from './matching.js'
 import type { ErasureProgress, ErasureProgressDocument } from './progress.js'
@@ -73,15 +73,12 @@ export interface Erasing {
   prepare(request: ErasureReference, beat: () => void): Promise<void>
   erase(request: ErasureReference, beat: () => void): Promise<void>
   verify(request: ErasureReference, beat: () => void): Promise<VerifyOutcome>
-  complete(request: ErasureReference): Promise<CompleteOutcome>
 }
 
 /** After so many lost races with holds and deletions the step is tried again later. */
 const maxMoved = 20
 const drainPauseMs = 50
 const maxDrainRounds = 1_200
-/** How often it is looked whether the last residue is gone. */
-const expiryLookMs = 24 * 3_600_000
 const annals = { type: 'system', id: 'annals' } as const
 
 const restrictedName = ({ organizationId, requestId }: ErasureReference): ErasureReference => ({
@@ -344,7 +341,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       await removeTexts(db, progress, removal)
       for (const target of deps.targets) {
         beat()
-        await target.erase(work)
+        await progress.removing(request, target.name, () => target.erase(work))
       }
       await progress.once(request, 'remove', () => Promise.resolve())
       await progress.once(request, 'text_manifest', async () => {
@@ -390,35 +387,9 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       for (const place of await residueOf(reading)) left.add(place)
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () => Promise.resolve())
+      // Before anybody is told: a backup that is restored from now on is found by it.
+      await progress.once(request, 'ledger', () => enterInLedger(ledger, request, begun.manifests))
       return { result: 'clean' }
     },
-
-    async complete(request) {
-      const { manifests, exempt = 0, keyPeriods } = await progress.read(request)
-      await progress.once(request, 'ledger', async () => {
-        if (manifests?.subjects === undefined || manifests.text === undefined)
-          throw new Error('an erasure was to complete without its manifests')
-        const { organizationId, requestId } = request
-        const named = { subjects: manifests.subjects, text: manifests.text }
-        await ledger.append({ organizationId, requestId, at: new Date().toISOString(), manifests: named })
-      })
-      // It was verified: nobody has to look for the person again, so that nothing has to know the identifiers.
-      await progress.forget(request)
-      if (keyPeriods.some((period) => isThere(periods, period))) {
-        return { result: 'waiting', until: new Date(Date.now() + expiryLookMs).toISOString() }
-      }
-      return { result: exempt > 0 ? 'completed_with_exceptions' : 'completed' }
-    },
-  }
-}
-
-/** While a period's key is there, a backup of the database still opens what was wrapped under it. */
-function isThere(periods: PeriodKeys, period: number): boolean {
-  try {
-    periods.get(period)
-    return true
-  } catch (error) {
-    if (error instanceof KeyError && error.code === 'period_key_missing') return false
-    throw error
   }
 }

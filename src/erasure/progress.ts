@@ -11,6 +11,7 @@ import { collectionNames } from '../mongo/collections.js'
 import type { ErasureReference } from './contract.js'
 import type { ManifestKind } from './manifests.js'
 import type { WrappedRequestKey } from './sealed.js'
+import { TargetError } from './targets/contract.js'
 
 export const erasingSteps = [
   'fence',
@@ -39,6 +40,16 @@ export interface CutOff {
   readonly index: number
 }
 
+/**
+ * What a target removed, over all its runs. Where `ended` is less than `begun` a run was cut off before it could say how
+ * much it removed: `items` is then the least that it can be.
+ */
+export interface RemovedCount {
+  readonly begun: number
+  readonly ended?: number
+  readonly items?: number
+}
+
 export interface ErasureProgressDocument {
   /** `<organizationId>/<requestId>` */
   readonly _id: string
@@ -58,6 +69,8 @@ export interface ErasureProgressDocument {
   /** Events of the hot store that named the subjects after the drain, and those whose blocks are kept. */
   readonly before?: number
   readonly exempt?: number
+  /** What each target removed, by its name. */
+  readonly removed?: Readonly<Record<string, RemovedCount>>
   readonly cutOff?: CutOff
   readonly manifests?: { readonly subjects?: string; readonly text?: string }
   readonly startedEventId?: string
@@ -173,6 +186,26 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
         { $set: { [`steps.${step}.doneAt`]: now() } },
         majority,
       )
+    },
+
+    /**
+     * Runs a target, and adds what it removed to what its earlier runs did. One that fails and says in its `TargetError`
+     * how much it had removed by then counts as ended.
+     */
+    async removing(request: ErasureReference, target: string, run: () => Promise<number>): Promise<void> {
+      const add = (counts: Partial<RemovedCount>) => {
+        const named = Object.entries(counts).map(([count, by]) => [`removed.${target}.${count}`, by] as const)
+        return progress.updateOne({ _id: idOf(request) }, { $inc: Object.fromEntries(named) }, majority)
+      }
+      await add({ begun: 1 })
+      try {
+        const items = await run()
+        await add({ ended: 1, items })
+      } catch (error) {
+        if (error instanceof TargetError && error.removed !== undefined)
+          await add({ ended: 1, items: error.removed })
+        throw error
+      }
     },
 
     /** Adds rows; those that are there stay as they are. */

@@ -104,7 +104,7 @@ async function persist(run: ErasingRun, onFailure: () => Promise<void>): Promise
     () => run.erasing.prepare(run, nothing),
     () => run.erasing.erase(run, nothing),
     async () => expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' }),
-    () => run.erasing.complete(run),
+    () => run.completing.complete(run),
   ]
   for (const step of steps) {
     for (let attempt = 0; ; attempt += 1) {

@@ -15,7 +15,12 @@ beforeAll(async () => {
   const { core } = world.api
   const logger = createLogger('error', { write: () => undefined })
   const store = createScanStore(core.db)
-  const steps = { erasing: core.erasing.steps, scoping: core.erasing.deps, requests: core.erasures.requests }
+  const steps = {
+    erasing: core.erasing.steps,
+    completing: core.erasing.completing,
+    scoping: core.erasing.deps,
+    requests: core.erasures.requests,
+  }
   workers = await startWorkers({
     config: world.config,
     logger,

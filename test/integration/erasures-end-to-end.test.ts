@@ -44,6 +44,7 @@ beforeAll(async () => {
         recorder: core.erasures.recorder,
         steps: {
           erasing: core.erasing.steps,
+          completing: core.erasing.completing,
           scoping: core.erasing.deps,
           requests: core.erasures.requests,
         },

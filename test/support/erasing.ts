@@ -6,6 +6,7 @@ import type {
   OpenedErasureRequest,
   ScopeReport,
 } from '../../src/erasure/contract.js'
+import { createCompleting, type Completing } from '../../src/erasure/completing.js'
 import { createErasing, type Erasing, type ErasingDependencies } from '../../src/erasure/erasing.js'
 import { scope } from '../../src/erasure/scoping.js'
 import { newId, newReference } from '../../src/ids.js'
@@ -13,6 +14,7 @@ import { newId, newReference } from '../../src/ids.js'
 export interface ErasingRun extends ErasureReference {
   readonly opened: OpenedErasureRequest
   readonly erasing: Erasing
+  readonly completing: Completing
   readonly deps: ErasingDependencies
   readonly report: () => ScopeReport
   scope(): Promise<string>
@@ -76,6 +78,7 @@ export function erasingRun(
       return opened
     },
     erasing,
+    completing: createCompleting(deps),
     deps,
     report() {
       if (opened.scope === null) throw new Error('nothing was scoped')

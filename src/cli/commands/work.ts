@@ -50,6 +50,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
             recorder: core.erasures.recorder,
             steps: {
               erasing: core.erasing.steps,
+              completing: core.erasing.completing,
               scoping: core.erasing.deps,
               requests: core.erasures.requests,
             },

@@ -14,16 +14,14 @@ export function archiveContent(db: Db): ErasureTarget {
   const withContent = ({ organizationId }: ErasureWork) =>
     segments.countDocuments({ organizationId, content: { $ne: null } }, { limit: 1 })
   const refuse = async (work: ErasureWork): Promise<number> => {
-    if ((await withContent(work)) > 0) throw new TargetError(name, 'target_unavailable')
+    if ((await withContent(work)) > 0) throw new TargetError(name, 'target_unavailable', { removed: 0 })
     return 0
   }
   return {
     name,
     collections: [collectionNames.archiveSegments],
     scope: refuse,
-    async erase(work) {
-      await refuse(work)
-    },
+    erase: refuse,
     verify: refuse,
   }
 }

@@ -31,7 +31,8 @@ export interface ErasureTarget {
   readonly collections: readonly CollectionName[]
   /** Things that hold something of the person. */
   scope(work: ErasureWork): Promise<number>
-  erase(work: ErasureWork): Promise<void>
+  /** @returns things changed by this run: nothing on a repeat. @throws TargetError */
+  erase(work: ErasureWork): Promise<number>
   /** Things that still hold something of the person. */
   verify(work: ErasureWork): Promise<number>
 }
@@ -39,12 +40,15 @@ export interface ErasureTarget {
 /** A target cannot be reached, or cannot do its part here: it blocks completion, by name. */
 export class TargetError extends Error {
   override readonly name = 'TargetError'
+  /** How many things the run had changed when it failed; undefined = it cannot tell. */
+  readonly removed: number | undefined
 
   constructor(
     readonly target: string,
     readonly reason: 'target_unavailable' | 'archive_unavailable' | 'target_removed',
-    options?: { readonly cause?: unknown },
+    { removed, ...options }: { readonly cause?: unknown; readonly removed?: number } = {},
   ) {
     super(`the target ${target} cannot do its part`, options)
+    this.removed = removed
   }
 }

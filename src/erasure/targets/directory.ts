@@ -14,7 +14,8 @@ export function directoryTarget({ subjects, directory }: SubjectStore): ErasureT
     scope: (work) => directory.countDocuments(entries(work)),
     // The fence took them; what a process listed that slept through it goes here.
     async erase(work) {
-      await directory.deleteMany(entries(work))
+      const { deletedCount } = await directory.deleteMany(entries(work))
+      return deletedCount
     },
     async verify(work) {
       const ids = work.subjects.map((reference) => subjectDocumentId(work.organizationId, reference))

@@ -45,9 +45,9 @@ function eventTarget(name: string, collection: CollectionName, events: EventColl
     collections: [collection],
     scope: (work) => events.countDocuments(eventsOf(work), hint),
     async erase(work) {
-      if (work.subjects.length === 0) return
+      if (work.subjects.length === 0) return 0
       const subject = { $in: [...work.subjects] }
-      await events.updateMany(
+      const { modifiedCount } = await events.updateMany(
         holding(work),
         {
           $unset: {
@@ -65,6 +65,7 @@ function eventTarget(name: string, collection: CollectionName, events: EventColl
           writeConcern: { w: 'majority', journal: true },
         },
       )
+      return modifiedCount
     },
     verify: (work) =>
       work.subjects.length === 0 ? Promise.resolve(0) : events.countDocuments(holding(work), hint),
@@ -90,7 +91,9 @@ export function pendingEvents(events: EventCollection): ErasureTarget {
     collections: [collectionNames.events],
     scope: (work) => events.countDocuments(waiting(work), options),
     async erase(work) {
-      await events.deleteMany({ ...waiting(work), answered: { $exists: false } }, options)
+      const never = { ...waiting(work), answered: { $exists: false } }
+      const { deletedCount } = await events.deleteMany(never, options)
+      return deletedCount
     },
     verify: (work) => events.countDocuments(waiting(work), options),
   }

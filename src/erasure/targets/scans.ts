@@ -57,7 +57,9 @@ export function scansTarget(db: Db): ErasureTarget {
     collections: [collectionNames.scans, collectionNames.scanFindings],
     scope: count,
     async erase(work) {
+      let changed = 0
       for await (const one of found(work)) {
+        changed += 1
         const update: UpdateFilter<ScanDocument & FindingsDocument> = { $set: one.set }
         if ('scan' in one) await scans.updateOne({ _id: one.scan }, update)
         else {
@@ -69,6 +71,7 @@ export function scansTarget(db: Db): ErasureTarget {
           )
         }
       }
+      return changed
     },
     verify: count,
   }
