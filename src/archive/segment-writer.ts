@@ -81,16 +81,33 @@ export interface SegmentWriter extends ContentRewriter {
     options: WriteOptions,
   ): Promise<WrittenSegment>
   /**
-   * Deletes every revision of a segment's content but one (0: every one), all versions of it, and what an attempt that
-   * died left. @throws ArchiveStoreError
+   * Deletes every revision of a segment's content before the recorded one (0: every one), all versions of them. Later
+   * ones stay: somebody else may have recorded one by now. @throws ArchiveStoreError
    */
   deleteOtherContent(range: SegmentRange, revision: number): Promise<void>
+  /**
+   * Deletes every revision but one (0: every one) of what is no segment yet, all versions of them, and what an attempt
+   * that died left. @throws ArchiveStoreError
+   */
+  deleteUnrecordedContent(range: SegmentRange, revision: number): Promise<void>
 }
 
 export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWriter {
   const { store, keys, spoolFolder, maxSpoolBytes } = deps
   const publisher = createSegmentPublisher(store, keys)
   const rewriter = createContentRewriter({ store, publisher, spoolFolder, maxSpoolBytes })
+
+  async function deleteContent(range: SegmentRange, goes: (revision: number) => boolean): Promise<void> {
+    const paths = new Set<string>()
+    for await (const { path } of store.versions(segmentPrefix(range))) {
+      const object = parseSegmentPath(path)
+      const isContent = object?.kind === 'content' || object?.kind === 'contentManifest'
+      if (isContent && goes(object.revision)) paths.add(path)
+    }
+    // Manifests first: data without one is nothing, a manifest without its data is damage.
+    const manifests = [...paths].filter((path) => path.endsWith('.manifest'))
+    for (const path of new Set([...manifests, ...paths])) await store.delete(path)
+  }
 
   return {
     ...rewriter,
@@ -142,17 +159,9 @@ export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWri
       await publisher.keys()
       return written
     },
-    async deleteOtherContent(range, revision) {
-      const paths = new Set<string>()
-      for await (const { path } of store.versions(segmentPrefix(range))) {
-        const object = parseSegmentPath(path)
-        const isContent = object?.kind === 'content' || object?.kind === 'contentManifest'
-        if (isContent && object.revision !== revision) paths.add(path)
-      }
-      // Manifests first: data without one is nothing, a manifest without its data is damage.
-      const manifests = [...paths].filter((path) => path.endsWith('.manifest'))
-      for (const path of new Set([...manifests, ...paths])) await store.delete(path)
-    },
+    deleteOtherContent: (range, revision) =>
+      deleteContent(range, (other) => revision === 0 || other < revision),
+    deleteUnrecordedContent: (range, revision) => deleteContent(range, (other) => other !== revision),
   }
 }
 
