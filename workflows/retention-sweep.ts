@@ -1,7 +1,8 @@
 /**
- * A sweep: finds what is due and has it archived, one segment of each organization in a round, so that a huge one never
- * keeps others waiting; round after round until nothing is due. Two sweeps at once do no harm: the workflow of a range
- * runs once, and ranges are claimed.
+ * A sweep: finds what is due and has it archived, at most 200 segments at once and one of each organization, going round
+ * by organization, so that a huge one never keeps others waiting and a slow segment holds up nothing but its own
+ * organization. It ends when a whole round finds nothing that it has not looked at. Two sweeps at once do no harm: the
+ * workflow of a range runs once, and ranges are claimed.
  */
 import {
   ParentClosePolicy,
@@ -22,6 +23,7 @@ import {
   type SweepInput,
 } from '../src/retention/contract.js'
 import { archive } from './archive.js'
+import { ChildWindow } from './child-window.js'
 
 const { findDue, findDueOf } = proxyActivities<RetentionActivities>({
   startToCloseTimeout: '10m',
@@ -31,7 +33,9 @@ const { findDue, findDueOf } = proxyActivities<RetentionActivities>({
 })
 
 /** More organizations that stand still are not told apart: the sweep ends, and the next one looks again. */
-const maxFailed = 1_000
+const maxFailed = 900
+/** A history that has grown long waits so long for what is under way; what takes longer goes on without it. */
+const handoverMs = 120_000
 
 export interface SweepResult {
   /** Organizations that stand still until the next sweep. */
@@ -39,39 +43,57 @@ export interface SweepResult {
 }
 
 export async function retentionSweep(input: SweepInput = {}): Promise<SweepResult> {
-  const { organizationId } = input
+  const { organizationId, segments, atOnce = maxChildren } = input
   const asOfMs = input.asOfMs ?? Date.now()
   const failed = new Set(input.failed)
+  const window = new ChildWindow(Math.min(atOnce, maxChildren))
   let { after, moved = false } = input
+  let started = 0
+  const start = (range: ArchiveInput) => {
+    started += 1
+    window.start(range.organizationId, async () => {
+      if (await archived(range)) moved = true
+      else failed.add(range.organizationId)
+      show()
+    })
+  }
+  const show = () =>
+    setCurrentDetails(
+      `**Sweep**: ${String(window.size)} segments under way, ${String(failed.size)} organizations stand still`,
+    )
   for (;;) {
+    await window.room()
     const page: DuePage =
       organizationId === undefined
         ? await findDue(asOfMs, after ?? null, maxChildren)
         : await findDueOf(asOfMs, organizationId)
-    const ranges = page.ranges.filter((range) => !failed.has(range.organizationId))
-    setCurrentDetails(
-      `**Sweep**: ${String(ranges.length)} segments under way, ${String(failed.size)} stand still`,
-    )
-    await Promise.all(
-      ranges.map(async (range) => {
-        if (await archived(range)) moved = true
-        else failed.add(range.organizationId)
-      }),
-    )
+    for (const range of page.ranges) {
+      await window.room()
+      if (!failed.has(range.organizationId) && !window.has(range.organizationId)) start(range)
+    }
+    show()
     after = page.next ?? undefined
     if (after === undefined) {
+      // Another round is worth its while only once something has moved.
+      await window.idle(() => moved)
       if (!moved || failed.size > maxFailed) break
       moved = false
     }
-    if (workflowInfo().continueAsNewSuggested)
+    const isLong = segments === undefined ? workflowInfo().continueAsNewSuggested : started >= segments
+    if (isLong) {
+      await window.idle(undefined, handoverMs)
       await continueAsNew<typeof retentionSweep>({
         ...(organizationId === undefined ? {} : { organizationId }),
         ...(after === undefined ? {} : { after }),
+        ...(segments === undefined ? {} : { segments }),
+        atOnce,
         moved,
         asOfMs,
         failed: [...failed],
       })
+    }
   }
+  await window.idle()
   setCurrentDetails(`**Sweep**: done; ${String(failed.size)} organizations stand still`)
   // An object, and not nothing: the payload codec takes no payload without data from a workflow.
   return { failed: failed.size }
