@@ -28,6 +28,8 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   key_exists: exitCodes.refused,
   version_exists: exitCodes.refused,
   wrong_state: exitCodes.refused,
+  on_hold: exitCodes.refused,
+  offboarded: exitCodes.refused,
   four_eyes: exitCodes.refused,
   subject_erased: exitCodes.refused,
   not_sealed: exitCodes.refused,
