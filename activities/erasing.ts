@@ -5,13 +5,9 @@
 import { ApplicationFailure, Context } from '@temporalio/activity'
 import { ArchiveStoreError } from '../src/archive/stores/contract.js'
 import { AnnalsError } from '../src/errors.js'
-import type {
-  ErasingActivities,
-  ErasureReference,
-  ErasureRequests,
-  OperatorReason,
-} from '../src/erasure/contract.js'
-import type { Erasing } from '../src/erasure/erasing.js'
+import type { ErasureNotices } from '../src/delivery/erasure-notices.js'
+import type { ErasingActivities, OperatorReason } from '../src/erasure/contract.js'
+import { NotApprovedError, type Erasing } from '../src/erasure/erasing.js'
 import type { Completing } from '../src/erasure/completing.js'
 import { NotKeptError } from '../src/erasure/keeping.js'
 import { LedgerError } from '../src/erasure/ledger.js'
@@ -25,30 +21,20 @@ export interface ErasingActivityDependencies {
   readonly erasing: Erasing
   readonly completing: Completing
   readonly scoping: ScopingDependencies
-  readonly requests: Pick<ErasureRequests, 'open'>
+  readonly notices: ErasureNotices
 }
 
 export function createErasingActivities(deps: ErasingActivityDependencies): ErasingActivities {
-  const { erasing, completing, scoping, requests } = deps
+  const { erasing, completing, scoping, notices } = deps
   return {
     scope: (request) => reporting(() => scope(scoping, request, heartbeat)),
     fence: (request) => reporting(() => erasing.fence(request, heartbeat)),
     prepare: (request) => reporting(() => erasing.prepare(request, heartbeat)),
     erase: (request) => reporting(() => erasing.erase(request, heartbeat)),
     verify: (request) => reporting(() => erasing.verify(request, heartbeat)),
-    notify: (request) => reporting(() => notify(requests, request)),
+    notify: (request) => reporting(() => notices.notify(request, heartbeat)),
     complete: (request) => reporting(() => completing.complete(request)),
   }
-}
-
-/** Nobody is told yet: a request that names recipients stops here, and says so, rather than skip them. */
-async function notify(
-  requests: Pick<ErasureRequests, 'open'>,
-  request: ErasureReference,
-): Promise<{ readonly result: 'notified' | 'skipped' }> {
-  const { recipients } = await requests.open(request)
-  if (recipients.length === 0) return { result: 'skipped' }
-  throw new TargetError('recipients', 'target_unavailable')
 }
 
 const heartbeat = () => Context.current().heartbeat()
@@ -90,6 +76,7 @@ export function failureOf(error: unknown): Failure {
     return { reason: 'ledger_unavailable', passing }
   }
   if (isMongoUnavailable(error)) return { reason: 'database_unavailable', passing: true }
+  if (error instanceof NotApprovedError) return { reason: 'internal', passing: false }
   const final = error instanceof AnnalsError && (error.code === 'not_found' || error.code === 'wrong_state')
   return { reason: 'internal', passing: !final }
 }

@@ -25,6 +25,9 @@ import { organizationPaths, organizationRoutes } from './organizations/routes.js
 import { holdRoutes } from './retention/hold-routes.js'
 import { retentionPaths } from './retention/openapi.js'
 import { registerRetentionMetrics } from './retention/retention-metrics.js'
+import { redactionPaths } from './redaction/openapi.js'
+import { redactionRoutes } from './redaction/routes.js'
+import { createRedactionService } from './redaction/service.js'
 import { retentionRoutes } from './retention/routes.js'
 import { createSweepStarter } from './retention/start-sweep.js'
 import { scanPaths } from './scans/openapi.js'
@@ -37,6 +40,7 @@ import { codecRoutes } from './temporal/codec-routes.js'
 import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
 import { registerAlarmMetrics, registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
+import { registerErasureMetrics } from './erasure/erasure-metrics.js'
 import { readManifest } from './erasure/manifest-reading.js'
 import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
@@ -66,6 +70,7 @@ export async function openApi(
   })
   registerPendingMetrics(metrics.registry, core.sealing.pending)
   registerRetentionMetrics(metrics.registry, core.retention)
+  registerErasureMetrics(metrics.registry, core.db)
   registerAlarmMetrics(metrics.registry, core.sealing.alarms)
   const health = createHealth({
     mongodb: { required: true, check: () => core.db.command({ ping: 1 }) },
@@ -93,7 +98,8 @@ export async function openApi(
         organizations: core.eventOrganizations,
         events: core.events,
         finder: core.finder,
-        manifest: (organizationId, sha256) => readManifest(core.erasing.deps, organizationId, sha256),
+        manifest: (organizationId, sha256) =>
+          readManifest({ ...core.erasing.deps, redactions: core.redactions.store }, organizationId, sha256),
         onDraining: (callback) => health.onDraining(callback),
       }),
       organizations: organizationRoutes(core),
@@ -104,6 +110,7 @@ export async function openApi(
       holds: holdRoutes({ ...core, holds: core.retention.holds }),
       archive: createArchive(core, temporal, logger),
       erasures: createErasureRoutes(core, temporal, logger),
+      redactions: createRedactionRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
@@ -124,6 +131,7 @@ export async function openApi(
       retentionPaths(true),
       archivePaths,
       erasurePaths,
+      redactionPaths,
       logReadPaths,
       anchorPaths,
     ],
@@ -193,4 +201,20 @@ function createErasureRoutes(core: Core, temporal: TemporalConnection, logger: L
     cursors: core.cursors,
     requireOrganization: (id) => core.organizations.require(id),
   })
+}
+
+function createRedactionRoutes(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+  const { client, finder, retention, systemEvents, cursors, organizations } = core
+  const redactions = createRedactionService({
+    client,
+    store: core.redactions.store,
+    finder,
+    holds: retention.holds,
+    systemEvents,
+    keysetOf: async (id) => (await core.eventOrganizations.require(id)).keyset,
+    deriveId: idForKey,
+    temporal,
+    logger,
+  })
+  return redactionRoutes({ redactions, cursors, organizations })
 }

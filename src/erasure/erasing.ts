@@ -42,7 +42,8 @@ import { subjectManifest, textManifest } from './manifests.js'
 import { createTextMatcher } from './matching.js'
 import type { ErasureProgress, ErasureProgressDocument } from './progress.js'
 import { residueOf } from './residue.js'
-import { createRequestKey, openRequestKey } from './sealed.js'
+import { createRequestKey, openRequestKey, restrictedName, workName } from './sealed.js'
+import type { ReadPlace } from './second-reader.js'
 import type { ErasureTarget, ErasureWork } from './targets/contract.js'
 import { eventsOf } from './targets/events.js'
 import { chosenPositions, countHit, removeTexts, rowOf, splitTexts, type Removal } from './text-removal.js'
@@ -75,20 +76,21 @@ export interface Erasing {
   verify(request: ErasureReference, beat: () => void): Promise<VerifyOutcome>
 }
 
+/** Nobody but who submitted the request has approved it: trying again cannot help. */
+export class NotApprovedError extends Error {
+  override readonly name = 'NotApprovedError'
+
+  constructor() {
+    super('an erasure is to begin that no second principal has approved')
+  }
+}
+
 /** After so many lost races with holds and deletions the step is tried again later. */
 const maxMoved = 20
 const drainPauseMs = 50
 const maxDrainRounds = 1_200
 const annals = { type: 'system', id: 'annals' } as const
 
-const restrictedName = ({ organizationId, requestId }: ErasureReference): ErasureReference => ({
-  organizationId,
-  requestId: `${requestId}/restricted`,
-})
-const workName = ({ organizationId, requestId }: ErasureReference): ErasureReference => ({
-  organizationId,
-  requestId: `${requestId}/work`,
-})
 const identifiersPurpose = ({ organizationId, requestId }: ErasureReference) =>
   `annals/erasure/v1/identifiers/${organizationId}/${requestId}`
 
@@ -184,8 +186,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
   }
 
   const principals = ({ submitter, approver }: OpenedErasureRequest) => {
-    if (approver === null || approver === submitter)
-      throw new Error('an erasure is to begin that no second principal has approved')
+    if (approver === null || approver === submitter) throw new NotApprovedError()
     return { submitter, approver }
   }
 
@@ -383,12 +384,16 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         beat,
       }
       const { kept } = await splitTexts(progress, removal)
-      const reading = { db, log: deps.log, progress: begun, identifiers: going, kept, cutOff, beat }
+      const places: ReadPlace[] = []
+      const onRead = (place: ReadPlace) => places.push(place)
+      const reading = { db, log: deps.log, progress: begun, identifiers: going, kept, cutOff, onRead, beat }
       for (const place of await residueOf(reading)) left.add(place)
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
-      await progress.once(request, 'verify', () => Promise.resolve())
+      await progress.once(request, 'verify', () =>
+        progress.set(request, { reading: { at: new Date(), places } }),
+      )
       // Before anybody is told: a backup that is restored from now on is found by it.
-      await progress.once(request, 'ledger', () => enterInLedger(ledger, request, begun.manifests))
+      await progress.once(request, 'ledger', () => enterInLedger({ ledger, progress }, begun))
       return { result: 'clean' }
     },
   }

@@ -1,6 +1,7 @@
 /** Every effect of the erasing steps × {fails before it, takes effect and then fails}; the oracle after each; then on to the end. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createErasing, type ErasingDependencies } from '../../src/erasure/erasing.js'
+import { failureOf } from '../../activities/erasing.js'
+import { createErasing, NotApprovedError, type ErasingDependencies } from '../../src/erasure/erasing.js'
 import { KeyError } from '../../src/keys/wrapping.js'
 import { SubjectStateError } from '../../src/subjects/fence.js'
 import { subjectDocumentId } from '../../src/subjects/store.js'
@@ -207,9 +208,10 @@ describe('what is not as it should be is an error, and never "erased"', () => {
       ...run.deps.requests,
       open: () => Promise.resolve({ ...run.opened, approver: run.opened.submitter }),
     }
-    await expect(createErasing({ ...run.deps, requests }).fence(run, nothing)).rejects.toThrow(
-      'no second principal',
-    )
+    const fencing = createErasing({ ...run.deps, requests }).fence(run, nothing)
+    await expect(fencing).rejects.toThrow(NotApprovedError)
+    // Nobody approves while it is tried again.
+    expect(failureOf(new NotApprovedError())).toEqual({ reason: 'internal', passing: false })
   })
 
   test('something left, which the second reader finds by the name of its place', async () => {

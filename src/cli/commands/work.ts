@@ -30,6 +30,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
       await import('../../transparency-log/log-metrics.js')
     const { registerRetentionMetrics, registerRunMetrics } =
       await import('../../retention/retention-metrics.js')
+    const { registerErasureMetrics } = await import('../../erasure/erasure-metrics.js')
     const { registerAnchorMetrics } = await import('../../transparency-log/anchor/anchor-metrics.js')
     const core = await openCore(config, logger)
     try {
@@ -52,9 +53,10 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
               erasing: core.erasing.steps,
               completing: core.erasing.completing,
               scoping: core.erasing.deps,
-              requests: core.erasures.requests,
+              notices: core.delivery.notices,
             },
           },
+          redacting: { redactor: core.redactions.redactor, logger },
           sealing: { sealer, pending, alarms, anchoring, logger, onSealed: (events) => (sealed += events) },
         },
         registerMetrics(registry) {
@@ -62,6 +64,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
           registerSealingMetrics(registry, { alarms, sealed: () => sealed })
           registerAnchorMetrics(registry, { guard, store: anchoring.store })
           registerRetentionMetrics(registry, core.retention)
+          registerErasureMetrics(registry, core.db)
           registerRunMetrics(registry, () => core.retention.runs.totals())
         },
         queues: options.queues ?? config.queues,
