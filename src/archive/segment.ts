@@ -25,11 +25,12 @@
  *     {slot, salt, value, terms?}                                   a clear field
  *     {slot, commitment}                                            one whose value is gone
  *     {slot, subject, subjectSalt, sealed, commitment, terms?}      a person
+ *     {slot, subject, subjectSalt, sealed, commitment, restricted}  one that is kept for a request, under its key
  *     {slot, subject, subjectSalt, commitment}                      one whose ciphertext is gone
  *
- * Salts, ciphertexts and commitments are standard base64, `value` is canonical JSON as a text, `terms` are the search
- * terms, 16 hex digits each (two's complement), written together. `{index, id}` alone is the line of an event that was
- * damaged or gone. What expired has no line.
+ * Salts, ciphertexts and commitments are standard base64, `value` is canonical JSON as a text, `restricted` is the id of
+ * an erasure request, `terms` are the search terms, 16 hex digits each (two's complement), written together.
+ * `{index, id}` alone is the line of an event that was damaged or gone. What expired has no line.
  *
  * The terms are here because a restore, and a search of the archive, take the filters of the hot store: those of
  * addresses and sessions are keyed, were made from what is encrypted, and cannot be made again without the person's key;
@@ -261,7 +262,7 @@ function base64(bytes: unknown): string {
  * anything, and is left out where it is no form of its own.
  */
 function plainField(field: StoredField): Record<string, unknown> {
-  const { slot, salt, value, subject, subjectSalt, sealed, commitment, terms }: LooseField = field
+  const { slot, salt, value, subject, subjectSalt, sealed, commitment, terms, restricted }: LooseField = field
   const withTerms = Array.isArray(terms) ? { terms: termsText(terms) } : {}
   if (slot === undefined) return { terms: termsText(Array.isArray(terms) ? terms : []) }
   if (subject !== undefined) {
@@ -273,6 +274,7 @@ function plainField(field: StoredField): Record<string, unknown> {
       ...(isThere ? { sealed: base64(sealed) } : {}),
       commitment: base64(commitment),
       ...(isThere ? withTerms : {}),
+      ...(isThere && typeof restricted === 'string' ? { restricted } : {}),
     }
   }
   if (typeof value === 'string' && salt instanceof Uint8Array)
@@ -318,12 +320,13 @@ interface LooseField {
   readonly sealed?: unknown
   readonly commitment?: unknown
   readonly terms?: unknown
+  readonly restricted?: unknown
 }
 
 /** undefined where it has none of the forms above. */
 function storedField(field: unknown): StoredField | undefined {
   if (typeof field !== 'object' || field === null) return undefined
-  const { slot, salt, value, subject, subjectSalt, sealed, commitment, terms }: LooseField = field
+  const { slot, salt, value, subject, subjectSalt, sealed, commitment, terms, restricted }: LooseField = field
   const numbers = typeof terms === 'string' ? termsOf(terms) : undefined
   if ((terms === undefined) !== (numbers === undefined)) return undefined
   const withTerms = numbers === undefined ? {} : { terms: numbers }
@@ -342,6 +345,7 @@ function storedField(field: unknown): StoredField | undefined {
     ...(typeof sealed === 'string' ? { sealed: bytesOf(sealed) } : {}),
     commitment: bytesOf(commitment),
     ...withTerms,
+    ...(typeof restricted === 'string' ? { restricted } : {}),
   }
 }
 

@@ -8,7 +8,7 @@
  */
 import type { ClientSession, Collection, Db } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
-import type { SegmentDocument, SegmentRange } from './contract.js'
+import type { Expiring, ExpiryLook, SegmentDocument, SegmentRange } from './contract.js'
 import { segmentId } from './segment-paths.js'
 import type { WrittenContent } from './segment-publish.js'
 import type { WrittenSegment } from './segment-writer.js'
@@ -36,6 +36,8 @@ export interface SegmentsStore {
   /** Keeps what was written; what was verified before counts no more. */
   keepWritten(range: SegmentRange, written: WrittenSegment, seen: number): Promise<void>
   keepVerified(range: SegmentRange, contentManifest: string): Promise<void>
+  /** Forgets what was written under a counter that has moved on: it is written again. @returns whether it did */
+  forgetWritten(claim: SegmentClaim): Promise<boolean>
   /** Gives a range free again: it became a segment without it. */
   dropClaim(range: SegmentRange): Promise<void>
   /** Makes the segment of a claim, in the caller's transaction. A duplicate key aborts it. */
@@ -55,6 +57,15 @@ export interface SegmentsStore {
     content: WrittenContent,
     session: ClientSession,
   ): Promise<boolean>
+  /** Notes what expiry found, and what it has begun, in the caller's transaction. */
+  noteExpiry(
+    id: string,
+    look: ExpiryLook,
+    expiring: Expiring | undefined,
+    session: ClientSession,
+  ): Promise<void>
+  /** The bytes of an expiry are gone. @returns whether this call says so */
+  finishExpiry(id: string, eventId: string): Promise<boolean>
 }
 
 export function createSegmentsStore(db: Db): SegmentsStore {
@@ -90,6 +101,13 @@ export function createSegmentsStore(db: Db): SegmentsStore {
         { $set: { verified: contentManifest } },
       )
     },
+    async forgetWritten({ _id, seen }) {
+      const { modifiedCount } = await claims.updateOne(
+        { _id, seen, written: { $ne: null } },
+        { $set: { written: null, seen: null, verified: null } },
+      )
+      return modifiedCount === 1
+    },
     async dropClaim(range) {
       await claims.deleteOne({ _id: segmentId(range) })
     },
@@ -114,6 +132,15 @@ export function createSegmentsStore(db: Db): SegmentsStore {
       )
       return modifiedCount === 1
     },
+    async noteExpiry(_id, look, expiring, session) {
+      const expired = expiring === undefined ? {} : { expiring, contentExpiredAt: look.at }
+      await segments.updateOne({ _id }, { $set: { contentExpiry: look, ...expired } }, { session })
+    },
+    async finishExpiry(_id, eventId) {
+      const filter = { _id, 'expiring.eventId': eventId }
+      const { modifiedCount } = await segments.updateOne(filter, { $unset: { expiring: '' } })
+      return modifiedCount === 1
+    },
   }
 }
 
@@ -124,6 +151,21 @@ export async function ensureSegmentsIndexes(db: Db): Promise<void> {
       key: { hotDeletedAt: 1, _id: 1 },
       name: 'hot_deletion_unfinished',
       partialFilterExpression: { hotDeletedAt: null },
+    },
+    {
+      key: { organizationId: 1, generation: 1, from: 1 },
+      name: 'never_looked_at_for_expiry',
+      partialFilterExpression: { contentExpiry: null },
+    },
+    {
+      key: { organizationId: 1, generation: 1, from: 1, 'contentExpiry.holds': 1 },
+      name: 'kept_by_holds',
+      partialFilterExpression: { 'contentExpiry.held': { $gt: 0 } },
+    },
+    {
+      key: { organizationId: 1, expiring: 1 },
+      name: 'expiry_unfinished',
+      partialFilterExpression: { expiring: { $exists: true } },
     },
   ])
   await db

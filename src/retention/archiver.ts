@@ -34,7 +34,7 @@ import {
 } from '../transparency-log/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
 import type { RunBytes, RunCounts } from './contract.js'
-import type { Lifecycle } from './lifecycle.js'
+import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
 
 export interface StepOptions {
   /** Leaves so far. */
@@ -258,9 +258,17 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
     async verify(range, options = {}) {
       if ((await segments.find(range)) !== undefined) return
       const { written } = await claimOf(segments, range)
+      // An erasure took it away: `record` has it written again.
+      if (written === null) return
       const previous = await previousOf(range)
-      if (written === null || previous === undefined) throw new Error('what is verified was written before')
-      const { manifest } = await readBack(range, written.content.revision, previous, options)
+      if (previous === undefined) throw new Error('what is verified was written before')
+      const { manifest } = await readBack(range, written.content.revision, previous, options).catch(
+        async (error: unknown) => {
+          if (!(error instanceof SegmentFault) || (await hasWritten(segments, range, written))) throw error
+          return { manifest: undefined }
+        },
+      )
+      if (manifest === undefined) return
       if (manifest !== written.content.manifestSha256)
         throw new SegmentFault('manifest_foreign', written.content.manifestPath, 'it is not what was written')
       await segments.keepVerified(range, manifest)
@@ -269,10 +277,11 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
     async record(range) {
       if ((await segments.find(range)) !== undefined) return
       const { written, verified, seen } = await claimOf(segments, range)
-      if (written === null || seen === null || verified !== written.content.manifestSha256)
+      if (written === null || seen === null) throw new LifecycleMovedError()
+      if (verified !== written.content.manifestSha256)
         throw new Error('only what was read back becomes a segment')
       // Written under an earlier counter, it may hold what was erased since; no one reads it before it is recorded.
-      if (written.content.revision > 1) await writer.deleteOtherContent(range, written.content.revision)
+      await writer.deleteUnrecordedContent(range, written.content.revision)
       const segment: SegmentDocument = {
         ...written,
         _id: segmentId(range),
@@ -313,7 +322,10 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
           await finish(segment)
           return { counts: { ...counts, deleted }, bytes }
         } catch (error) {
-          if (!(error instanceof ContentMovedError) || attempt === maxMoves) throw error
+          const moved =
+            error instanceof ContentMovedError ||
+            (error instanceof SegmentFault && (await hasOtherContent(segments, segment)))
+          if (!moved || attempt === maxMoves) throw error
         }
       }
     },
@@ -325,6 +337,22 @@ const maxMoves = 5
 /** The content was written anew while it was read back: read it again. */
 class ContentMovedError extends Error {
   override readonly name = 'ContentMovedError'
+}
+
+/** Is what was written still what the claim has? */
+async function hasWritten(
+  segments: SegmentsStore,
+  range: SegmentRange,
+  { content }: NonNullable<SegmentClaim['written']>,
+): Promise<boolean> {
+  const claim = await segments.claimOf(range)
+  return claim?.written?.content.manifestSha256 === content.manifestSha256
+}
+
+/** Whoever writes content anew deletes what was before: what is not there may have gone that way. */
+async function hasOtherContent(segments: SegmentsStore, segment: SegmentDocument): Promise<boolean> {
+  const now = await segments.find(segment)
+  return now?.content?.manifestSha256 !== segment.content?.manifestSha256
 }
 
 async function claimOf(segments: SegmentsStore, range: SegmentRange): Promise<SegmentClaim> {
