@@ -38,16 +38,20 @@ export function createCompleting({ progress, periods }: CompletingDependencies):
   }
 }
 
-/** Enters an erasure in the ledger, once. @throws ArchiveStoreError; LedgerError */
+/** Enters an erasure in the ledger, once, and says in its progress where. @throws ArchiveStoreError; LedgerError */
 export async function enterInLedger(
-  ledger: Pick<ErasureLedger, 'append'>,
-  { organizationId, requestId }: ErasureReference,
-  manifests: ErasureProgressDocument['manifests'],
+  {
+    ledger,
+    progress,
+  }: { readonly ledger: Pick<ErasureLedger, 'append'>; readonly progress: ErasureProgress },
+  { organizationId, requestId, manifests }: ErasureProgressDocument,
 ): Promise<void> {
   if (manifests?.subjects === undefined || manifests.text === undefined)
     throw new Error('an erasure was to be entered without its manifests')
   const named = { subjects: manifests.subjects, text: manifests.text }
-  await ledger.append({ organizationId, requestId, at: new Date().toISOString(), manifests: named })
+  const entry = { organizationId, requestId, at: new Date().toISOString(), manifests: named }
+  const { sequence, hash, at } = await ledger.append(entry)
+  await progress.set({ organizationId, requestId }, { ledgerEntry: { sequence, hash, at } })
 }
 
 /** While a period's key is there, a backup of the database still opens what was wrapped under it. */

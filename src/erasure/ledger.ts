@@ -28,6 +28,11 @@ export interface LedgerEntry extends ErasureReference {
   readonly previous: string
 }
 
+/** An entry with the SHA-256 of its bytes: 64 hex digits. */
+export interface EnteredEntry extends LedgerEntry {
+  readonly hash: string
+}
+
 /** The ledger says something else than was to be written, or does not hang together. */
 export class LedgerError extends Error {
   override readonly name = 'LedgerError'
@@ -39,7 +44,7 @@ export interface ErasureLedger {
   /** The bytes of a manifest; undefined where there is none. */
   manifest(path: string): Promise<Buffer | undefined>
   /** Appends, unless the request has its entry. @throws ArchiveStoreError; LedgerError */
-  append(entry: Pick<LedgerEntry, 'organizationId' | 'requestId' | 'at' | 'manifests'>): Promise<LedgerEntry>
+  append(entry: Pick<LedgerEntry, 'organizationId' | 'requestId' | 'at' | 'manifests'>): Promise<EnteredEntry>
   /** Every entry of an organization, in order. @throws LedgerError where the chain is broken */
   entries(organizationId: string): AsyncIterable<LedgerEntry>
 }
@@ -78,7 +83,7 @@ export function createErasureLedger(store: ArchiveStore): ErasureLedger {
     return Buffer.concat(chunks)
   }
 
-  async function* entries(organizationId: string): AsyncGenerator<LedgerEntry & { readonly hash: string }> {
+  async function* entries(organizationId: string): AsyncGenerator<EnteredEntry> {
     let previous = first
     for (let sequence = 1; ; sequence += 1) {
       const bytes = await read(pathOf(organizationId, sequence))
@@ -111,15 +116,16 @@ export function createErasureLedger(store: ArchiveStore): ErasureLedger {
     async append({ organizationId, requestId, at, manifests }) {
       for (let race = 0; race < maxRaces; race += 1) {
         let last: { readonly sequence: number; readonly hash: string } = { sequence: 0, hash: first }
-        for await (const { hash: hashOfIt, ...entry } of entries(organizationId)) {
+        for await (const entry of entries(organizationId)) {
           if (entry.requestId === requestId) return entry
-          last = { sequence: entry.sequence, hash: hashOfIt }
+          last = entry
         }
         const sequence = last.sequence + 1
         const entry = { organizationId, requestId, sequence, at, manifests, previous: last.hash }
         try {
-          await put(pathOf(organizationId, sequence), Buffer.from(canonicalJson({ v: 1, ...entry })))
-          return entry
+          const bytes = Buffer.from(canonicalJson({ v: 1, ...entry }))
+          await put(pathOf(organizationId, sequence), bytes)
+          return { ...entry, hash: hash('sha256', bytes, 'hex') }
         } catch (error) {
           // Another request's entry was quicker.
           if (!(error instanceof ArchiveStoreError) || error.code !== 'exists') throw error

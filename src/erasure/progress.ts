@@ -11,6 +11,7 @@ import { collectionNames } from '../mongo/collections.js'
 import type { ErasureReference } from './contract.js'
 import type { ManifestKind } from './manifests.js'
 import type { WrappedRequestKey } from './sealed.js'
+import type { ReadPlace } from './second-reader.js'
 import { TargetError } from './targets/contract.js'
 
 export const erasingSteps = [
@@ -75,6 +76,10 @@ export interface ErasureProgressDocument {
   readonly manifests?: { readonly subjects?: string; readonly text?: string }
   readonly startedEventId?: string
   readonly erasedEventId?: string
+  /** What the second reader went through when it found nothing. */
+  readonly reading?: { readonly at: Date; readonly places: readonly ReadPlace[] }
+  /** Where the ledger has it. */
+  readonly ledgerEntry?: { readonly sequence: number; readonly hash: string; readonly at: string }
   /** Positions of the identifiers (request's, then the directory's) whose hits are removed. */
   readonly chosen?: readonly number[]
 }

@@ -4,7 +4,7 @@ import type { LogStore } from '../transparency-log/store.js'
 import type { ErasureIdentifier } from './contract.js'
 import type { FieldName } from './manifests.js'
 import type { CutOff, ErasureProgressDocument } from './progress.js'
-import { readEverything } from './second-reader.js'
+import { readEverything, type ReadPlace } from './second-reader.js'
 
 export interface ResidueReading {
   readonly db: Db
@@ -14,6 +14,7 @@ export interface ResidueReading {
   /** Fields that stay. */
   readonly kept: readonly FieldName[]
   readonly cutOff: CutOff
+  readonly onRead: (place: ReadPlace) => void
   readonly beat: () => void
 }
 
@@ -26,6 +27,7 @@ export async function residueOf(reading: ResidueReading): Promise<string[]> {
     identifiers,
     kept: new Set(reading.kept.map(({ eventId, slot }) => `${eventId}/${slot}`)),
     isLater: (collection, document) => isLater(reading, collection, document),
+    onRead: reading.onRead,
     beat,
   })
   const places = new Set(residue.keys())

@@ -11,6 +11,14 @@ import type { ErasureIdentifier } from './contract.js'
 
 export type Searched = Pick<ErasureIdentifier, 'kind' | 'value'>
 
+/** A place that was read: for the certificate. Names are fixed words, and hold nothing of anybody. */
+export interface ReadPlace {
+  /** What is counted in `read`: documents, versions of objects, runs, visibility records, files. */
+  readonly kind: 'collection' | 'object_versions' | 'workflow_histories' | 'visibility' | 'log_files'
+  readonly name: string
+  readonly read: number
+}
+
 export interface ReadingOptions {
   readonly organizationId: string
   readonly identifiers: readonly Searched[]
@@ -18,6 +26,8 @@ export interface ReadingOptions {
   readonly isLater: (collection: string, document: Document) => Promise<boolean>
   /** `<event id>/<slot>` of fields that stay. */
   readonly kept: ReadonlySet<string>
+  /** Told of each place once it is read whole. */
+  readonly onRead?: (place: ReadPlace) => void
   readonly beat: () => void
 }
 
@@ -75,6 +85,7 @@ async function readCollection(
     const restLower = restText.toLowerCase()
     if (needles.some((needle) => stands(needle, needle.exact ? restText : restLower))) left += 1
   }
+  options.onRead?.({ kind: 'collection', name, read: seen })
   return left
 }
 
