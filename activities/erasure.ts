@@ -37,6 +37,11 @@ export interface ErasureActivities {
     request: ErasureReference,
     wait: { version: number; untilMs: number },
   ): Promise<ErasureSnapshot>
+  /** Notes when recipients are called again. */
+  awaitErasureRecipients(
+    request: ErasureReference,
+    wait: { version: number; untilMs: number },
+  ): Promise<ErasureSnapshot>
 }
 
 /**
@@ -65,6 +70,8 @@ export function createErasureActivities(deps: { readonly recorder: ErasureRecord
     escalateErasure: (request, atMs) => reporting(() => recorder.escalate(request, new Date(atMs))),
     awaitErasureExpiry: (request, { version, untilMs }) =>
       reporting(() => recorder.awaitExpiry(request, version, new Date(untilMs))),
+    awaitErasureRecipients: (request, { version, untilMs }) =>
+      reporting(() => recorder.awaitRecipients(request, version, new Date(untilMs))),
   }
 }
 

@@ -24,6 +24,7 @@ import { createSegmentWriter } from './archive/segment-writer.js'
 import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
+import { createDelivery, type Delivery } from './delivery/delivery.js'
 import { createErasures, type Erasures } from './erasure/erasures.js'
 import { createCompleting, type Completing } from './erasure/completing.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
@@ -104,6 +105,10 @@ export interface Core {
   readonly finder: EventFinder
   readonly segments: SegmentLookup
   readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
+  /** Removal of single fields, on the word of two. */
+  readonly redactions: { readonly store: RedactionStore; readonly redactor: Redactor }
+  /** Outgoing webhooks. */
+  readonly delivery: Delivery
   /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
   readonly retention: Retention
   /** What plans and makes segments. */
@@ -251,6 +256,12 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   const erasing: ErasingDependencies = {
     client,
     db,
+  const delivery = createDelivery({
+    db,
+    root: keyring.root,
+    requests: erasures.requests,
+    webhooks: config.webhooks,
+  })
     requests: erasures.requests,
     progress: createErasureProgress(db),
     fence: createFence(subjects, keyring.periods, systemClock, () => electedWithin(db, 2 * staleReadMs)),
@@ -338,3 +349,4 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     },
   }
 }
+    delivery,

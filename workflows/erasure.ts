@@ -68,7 +68,9 @@ interface Asked {
 
 /** What a step found: the event that follows, or when to look again. */
 type Found =
-  Omit<AdvanceStep, 'version' | 'atMs'> | { readonly event: 'wait_for_expiry'; readonly until: string }
+  | Omit<AdvanceStep, 'version' | 'atMs'>
+  | { readonly event: 'wait_for_expiry'; readonly until: string }
+  | { readonly event: 'wait_for_recipients'; readonly until: string }
 
 interface Running {
   readonly step: RunningStep
@@ -288,9 +290,12 @@ async function perform(step: RunningStep, request: ErasureReference): Promise<Fo
         ? { event: 'verified_clean' }
         : { event: 'residue_found', reason: 'residue_found', targets: outcome.targets }
     }
-    case 'notify':
-      await steps('Tell the recipients').notify(request)
-      return { event: 'notified' }
+    case 'notify': {
+      const outcome = await steps('Tell the recipients').notify(request)
+      return outcome.result === 'waiting'
+        ? { event: 'wait_for_recipients', until: outcome.until }
+        : { event: 'notified' }
+    }
     case 'complete': {
       const outcome = await steps('Ledger and certificate').complete(request)
       if (outcome.result === 'waiting') return { event: 'wait_for_expiry', until: outcome.until }
@@ -302,12 +307,22 @@ async function perform(step: RunningStep, request: ErasureReference): Promise<Fo
 function record(request: ErasureReference, version: number, found: Found): Promise<ErasureSnapshot> {
   if (found.event === 'wait_for_expiry') {
     const { maxExpiryWaitMs, expiryRetryMs } = erasureTiming
-    const now = Date.now()
-    const waitMs = Date.parse(found.until) - now
-    const untilMs = now + (waitMs > 0 ? Math.min(waitMs, maxExpiryWaitMs) : expiryRetryMs)
+    const untilMs = nextLook(found.until, maxExpiryWaitMs, expiryRetryMs)
     return activities('Wait for what remains').awaitErasureExpiry(request, { version, untilMs })
   }
+  if (found.event === 'wait_for_recipients') {
+    const { maxNotifyWaitMs, notifyRetryMs } = erasureTiming
+    const untilMs = nextLook(found.until, maxNotifyWaitMs, notifyRetryMs)
+    return activities('Wait for recipients').awaitErasureRecipients(request, { version, untilMs })
+  }
   return activities('Record where it stands').advanceErasure(request, { ...found, version, atMs: Date.now() })
+}
+
+/** When a step that waits is run again: at the moment it named, within bounds; or soon, where that has passed. */
+function nextLook(until: string, maxWaitMs: number, retryMs: number): number {
+  const now = Date.now()
+  const waitMs = Date.parse(until) - now
+  return now + (waitMs > 0 ? Math.min(waitMs, maxWaitMs) : retryMs)
 }
 
 /** A step failed for good: why, and which targets are concerned. */

@@ -203,8 +203,8 @@ export interface ErasingActivities {
   erase(request: ErasureReference): Promise<void>
   /** The second reader. Saves its report. */
   verify(request: ErasureReference): Promise<VerifyOutcome>
-  /** Tells the recipients (Art. 19), each to its own outcome. `skipped`: there are none. */
-  notify(request: ErasureReference): Promise<{ readonly result: 'notified' | 'skipped' }>
+  /** Tells the recipients (Art. 19), each to its own outcome; again at each `until`, until every one has an outcome. */
+  notify(request: ErasureReference): Promise<NotifyOutcome>
   /** Ledger and certificate; again at each `until`, until nothing remains. */
   complete(request: ErasureReference): Promise<CompleteOutcome>
 }
@@ -223,6 +223,12 @@ export type VerifyOutcome =
   | { readonly result: 'clean' }
   /** `targets`: where something is left. */
   | { readonly result: 'residue'; readonly targets: readonly string[] }
+
+export type NotifyOutcome =
+  /** `skipped`: there are none. */
+  | { readonly result: 'notified' | 'skipped' }
+  /** Some were not reached yet; the next attempt is due at this moment (RFC 3339). */
+  | { readonly result: 'waiting'; readonly until: string }
 
 export type CompleteOutcome =
   /** Something remains until this moment (RFC 3339) at least. */

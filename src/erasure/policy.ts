@@ -21,6 +21,10 @@ export const erasureTiming = {
   maxExpiryWaitMs: 7 * 86_400_000,
   /** Where it was to be gone by now and is not. */
   expiryRetryMs: 3_600_000,
+  /** Recipients are called again when the next attempt is due, and after so long at the latest. */
+  maxNotifyWaitMs: 12 * 3_600_000,
+  /** Where the attempt was due by now: the clocks of two machines differ, or one died at it. */
+  notifyRetryMs: 10_000,
   /** The workflow starts a new history after so many events. */
   historyEvents: 1_000,
 } as const
@@ -44,6 +48,8 @@ export interface ErasureSnapshot {
   readonly recheckMs: number | null
   /** When what remains is looked at again; null = it was not looked at yet. */
   readonly expiryMs: number | null
+  /** When recipients are called again; null = not called yet. Histories of earlier versions know nothing of it. */
+  readonly notifyMs?: number | null
   readonly reason: OperatorReason | null
 }
 
@@ -113,7 +119,7 @@ export function nextStep(snapshot: ErasureSnapshot, nowMs: number): ErasureStep 
     case 'verifying':
       return run('verify')
     case 'notifying':
-      return run('notify')
+      return until(snapshot.notifyMs ?? null, run('notify'))
     case 'awaiting_expiry':
       return until(snapshot.expiryMs, run('complete'))
     case 'identity_pending':
@@ -169,6 +175,9 @@ export function erasureChecklist(reference: ErasureReference, snapshot: ErasureS
       : []),
     ...(state === 'on_hold' && snapshot.recheckMs !== null
       ? [`- everything is held; looked at again ${iso(snapshot.recheckMs)}`]
+      : []),
+    ...(state === 'notifying' && (snapshot.notifyMs ?? null) !== null
+      ? [`- some recipients are not reached; called again ${iso(snapshot.notifyMs ?? 0)}`]
       : []),
     ...(state === 'awaiting_expiry' && snapshot.expiryMs !== null
       ? [`- something remains; looked at again ${iso(snapshot.expiryMs)}`]

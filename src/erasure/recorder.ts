@@ -120,6 +120,21 @@ export function createErasureRecorder(deps: {
     return snapshotOf(document)
   }
 
+  /** Notes when a state looks again, unless the request has moved on since. No evidence: it is done many times. */
+  async function awaitIn(
+    state: ErasureState,
+    set: RequestChange['set'],
+    request: ErasureReference,
+    version: number,
+  ): Promise<ErasureSnapshot> {
+    const document = await change(request, null, (current) =>
+      current.version !== version || current.state !== state
+        ? undefined
+        : { state, set, evidence: null, event: null },
+    )
+    return snapshotOf(document)
+  }
+
   return {
     /** The request as its workflow knows it. @throws AnnalsError `not_found` */
     snapshot: async (request: ErasureReference): Promise<ErasureSnapshot> => snapshotOf(await read(request)),
@@ -187,14 +202,12 @@ export function createErasureRecorder(deps: {
     },
 
     /** When what remains is looked at again. */
-    async awaitExpiry(request: ErasureReference, version: number, until: Date): Promise<ErasureSnapshot> {
-      const document = await change(request, null, (current) =>
-        current.version !== version || current.state !== 'awaiting_expiry'
-          ? undefined
-          : { state: current.state, set: { expiryAt: until }, evidence: null, event: null },
-      )
-      return snapshotOf(document)
-    },
+    awaitExpiry: (request: ErasureReference, version: number, until: Date): Promise<ErasureSnapshot> =>
+      awaitIn('awaiting_expiry', { expiryAt: until }, request, version),
+
+    /** When recipients are called again. */
+    awaitRecipients: (request: ErasureReference, version: number, until: Date): Promise<ErasureSnapshot> =>
+      awaitIn('notifying', { notifyAt: until }, request, version),
   }
 }
 
@@ -216,6 +229,7 @@ export function snapshotOf(document: ErasureRequestDocument): ErasureSnapshot {
     coolingOffEndsMs: document.coolingOffEndsAt?.getTime() ?? null,
     recheckMs: document.recheckAt?.getTime() ?? null,
     expiryMs: document.expiryAt?.getTime() ?? null,
+    notifyMs: document.notifyAt?.getTime() ?? null,
     reason: document.operator?.reason ?? null,
   }
 }

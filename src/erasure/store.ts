@@ -92,6 +92,8 @@ export interface ErasureRequestDocument extends Position {
   readonly coolingOffEndsAt: Date | null
   readonly recheckAt: Date | null
   readonly expiryAt: Date | null
+  /** When recipients are called again; absent = they were not called, or all have their outcome. */
+  readonly notifyAt?: Date | null
   readonly operator: { readonly reason: OperatorReason; readonly targets: readonly string[] } | null
   readonly scope: ScopeReport | null
   readonly attestations: readonly Attestation[]

@@ -10,6 +10,7 @@ import { ensureSegmentLookupIndex } from '../archive/segment-lookup.js'
 import { ensureSegmentsIndexes } from '../archive/segments-store.js'
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
+import { ensureDeliveryCollections } from '../delivery/delivery.js'
 import { ensureErasureProgress } from '../erasure/progress.js'
 import { ensureErasureIndexes } from '../erasure/store.js'
 import { ensureEventIndexes } from '../events/store.js'
@@ -57,6 +58,8 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureErasureIndexes(core.db)
     await ensureErasureProgress(core.db)
     await ensureRetentionIndexes(core.db)
+    await ensureDeliveryCollections(core.db)
+    await ensureRedactionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureSegmentLookupIndex(core.db)
     await ensureSegmentsIndexes(core.db)

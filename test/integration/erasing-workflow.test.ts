@@ -19,7 +19,7 @@ beforeAll(async () => {
     erasing: core.erasing.steps,
     completing: core.erasing.completing,
     scoping: core.erasing.deps,
-    requests: core.erasures.requests,
+    notices: core.delivery.notices,
   }
   workers = await startWorkers({
     config: world.config,

@@ -46,7 +46,7 @@ beforeAll(async () => {
           erasing: core.erasing.steps,
           completing: core.erasing.completing,
           scoping: core.erasing.deps,
-          requests: core.erasures.requests,
+          notices: core.delivery.notices,
         },
       },
     },
