@@ -51,6 +51,10 @@ import { connectMongo } from './mongo/client.js'
 import { electedWithin } from './mongo/elections.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
 import { organizationCollection } from './organizations/store.js'
+import { withRedactions } from './redaction/redacted-content.js'
+import { createRedactor, type Redactor } from './redaction/redactor.js'
+import { createFieldRemoval } from './redaction/removal.js'
+import { createRedactionStore, type RedactionStore } from './redaction/store.js'
 import { createArchiver, type Archiver } from './retention/archiver.js'
 import { createPlanner, type Planner } from './retention/planning.js'
 import { createRetention, type Retention } from './retention/retention.js'
@@ -101,14 +105,14 @@ export interface Core {
     readonly completing: Completing
     readonly deps: ErasingDependencies
   }
-  /** Events by id, hot or archived. */
-  readonly finder: EventFinder
-  readonly segments: SegmentLookup
-  readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
   /** Removal of single fields, on the word of two. */
   readonly redactions: { readonly store: RedactionStore; readonly redactor: Redactor }
   /** Outgoing webhooks. */
   readonly delivery: Delivery
+  /** Events by id, hot or archived. */
+  readonly finder: EventFinder
+  readonly segments: SegmentLookup
+  readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
   /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
   readonly retention: Retention
   /** What plans and makes segments. */
@@ -252,16 +256,16 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     retentionPolicies: retention.policies,
     periods: keyring.periods,
   })
-  const ledger = openStore(config.ledger)
-  const erasing: ErasingDependencies = {
-    client,
-    db,
   const delivery = createDelivery({
     db,
     root: keyring.root,
     requests: erasures.requests,
     webhooks: config.webhooks,
   })
+  const ledger = openStore(config.ledger)
+  const erasing: ErasingDependencies = {
+    client,
+    db,
     requests: erasures.requests,
     progress: createErasureProgress(db),
     fence: createFence(subjects, keyring.periods, systemClock, () => electedWithin(db, 2 * staleReadMs)),
@@ -279,6 +283,11 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   }
 
   const archiveKeys = createArchiveKeys(signingKeys, config.logOrigin)
+  const segmentWriter = createSegmentWriter({
+    store: archive,
+    keys: archiveKeys,
+    spoolFolder: join(config.dataDirectory, 'spool'),
+  })
   const archiver = createArchiver({
     client,
     events,
@@ -287,14 +296,34 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     logKeys: createLogKeys(signingKeys, config.logOrigin),
     store: archive,
     keys: archiveKeys,
-    writer: createSegmentWriter({
-      store: archive,
-      keys: archiveKeys,
-      spoolFolder: join(config.dataDirectory, 'spool'),
-    }),
+    writer: segmentWriter,
     segments: createSegmentsStore(db),
     lifecycle: retention.lifecycle,
     systemEvents,
+  })
+
+  const redactions = createRedactionStore(db)
+  const redactor = createRedactor({
+    client,
+    store: redactions,
+    finder,
+    log: logStore,
+    sealer: sealing.sealer,
+    ledger: erasing.ledger,
+    holds: retention.holds,
+    lifecycle: retention.lifecycle,
+    systemEvents,
+    removal: createFieldRemoval({
+      client,
+      db,
+      lifecycle: retention.lifecycle,
+      log: logStore,
+      segments,
+      segmentsStore: createSegmentsStore(db),
+      writer: segmentWriter,
+      archived,
+      store: archive,
+    }),
   })
 
   const restoreStore = createRestoreStore(db)
@@ -323,7 +352,9 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealing,
     logReading,
     erasures,
+    delivery,
     erasing: { steps: createErasing(erasing), completing: createCompleting(erasing), deps: erasing },
+    redactions: { store: redactions, redactor },
     finder,
     segments,
     restores: {
@@ -332,7 +363,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
         store: restoreStore,
         rows: createRestoredRows(db),
         archived,
-        erased: createErasedContent(subjects.subjects),
+        erased: withRedactions(createErasedContent(subjects.subjects), redactions),
         lifecycle: retention.lifecycle,
         events: systemEvents,
         client,
@@ -349,4 +380,3 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     },
   }
 }
-    delivery,

@@ -3,6 +3,7 @@ import { createAnchorActivities, type AnchorActivityDependencies } from '../acti
 import { createErasingActivities, type ErasingActivityDependencies } from '../activities/erasing.js'
 import { unavailableSteps } from '../activities/erasing-unavailable.js'
 import { createErasureActivities } from '../activities/erasure.js'
+import { createRedactionActivities, type RedactionActivityDependencies } from '../activities/redaction.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
 import { createRetentionActivities, type RetentionActivityDependencies } from '../activities/retention.js'
 import { createScanActivities } from '../activities/scans.js'
@@ -32,6 +33,8 @@ export interface WorkerDependencies {
     readonly recorder: ErasureRecorder
     readonly steps?: ErasingActivities | ErasingActivityDependencies
   }
+  /** Of the queue `erasure`, too. Without it redactions wait for a worker that has it. */
+  readonly redacting?: RedactionActivityDependencies
 }
 
 export interface TaskQueue {
@@ -57,12 +60,13 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   },
   erasure: {
     taskQueue: erasureTaskQueue,
-    activities({ erasure }) {
+    activities({ erasure, redacting }) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
       const { steps = unavailableSteps } = erasure
       return {
         ...createErasureActivities(erasure),
         ...('erasing' in steps ? createErasingActivities(steps) : steps),
+        ...(redacting === undefined ? {} : createRedactionActivities(redacting)),
       }
     },
   },

@@ -2,6 +2,7 @@
 export { anchor } from './anchor.js'
 export { archive } from './archive.js'
 export { erasure } from './erasure.js'
+export { redaction } from './redaction.js'
 export { restore } from './restore.js'
 export { retentionSweep } from './retention-sweep.js'
 export { scan } from './scan.js'

@@ -16,13 +16,18 @@ const partyViewSchema = z
     type: z.string(),
     subject: z.string().optional(),
     masked: z.literal(true).optional(),
+    redacted: z.literal(true).optional(),
     erased: z.literal(true).optional(),
     id: z.string().optional(),
     name: z.string().optional(),
     email: z.string().optional(),
     metadata: z.record(z.string(), z.unknown()).optional(),
   })
-  .meta({ id: 'PartyView', description: 'A person without the grant is `{type, subject, masked: true}`.' })
+  .meta({
+    id: 'PartyView',
+    description:
+      'A person without the grant is `{type, subject, masked: true}`; one whose block was removed alone, `redacted: true`.',
+  })
 
 const eventViewShape = {
   id: z.string(),

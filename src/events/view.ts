@@ -85,8 +85,9 @@ function partyView(
   const subject = subjects.get(field.subject)
   if (field.restricted !== undefined) return { type, subject: field.subject, restricted: true }
   if (subject?.state === 'erased') return { type, subject: field.subject, erased: true }
-  if (subject?.key === undefined || field.sealed === undefined)
-    return { type, subject: field.subject, masked: true }
+  // Removed alone, the person is as they are elsewhere.
+  if (field.sealed === undefined) return { type, subject: field.subject, redacted: true }
+  if (subject?.key === undefined) return { type, subject: field.subject, masked: true }
   return { type, subject: field.subject, ...openBlock(event, id, slot, field.sealed, subject.key) }
 }
 

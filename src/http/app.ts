@@ -42,6 +42,7 @@ export interface AppDependencies {
     readonly holds?: Router
     readonly archive?: Router
     readonly erasures?: Router
+    readonly redactions?: Router
     /** Public: it is mounted before authentication. */
     readonly anchor?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
@@ -80,6 +81,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.holds,
     routers.archive,
     routers.erasures,
+    routers.redactions,
     routers.codec,
   ]) {
     if (router !== undefined) app.use(router)

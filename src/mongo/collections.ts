@@ -21,6 +21,7 @@ export const collectionNames = {
   logHeads: 'logHeads',
   logTiles: 'logTiles',
   organizations: 'organizations',
+  redactions: 'redactions',
   restoredEvents: 'restoredEvents',
   restores: 'restores',
   retentionPolicies: 'retentionPolicies',

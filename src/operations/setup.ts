@@ -16,6 +16,7 @@ import { ensureErasureIndexes } from '../erasure/store.js'
 import { ensureEventIndexes } from '../events/store.js'
 import type { Logger } from '../logging.js'
 import { ensureOrganizationCollection } from '../organizations/store.js'
+import { ensureRedactionIndexes } from '../redaction/store.js'
 import { ensureRetentionIndexes } from '../retention/retention.js'
 import { ensureSweepSchedule } from '../retention/start-sweep.js'
 import { ensureScanIndexes } from '../scans/store.js'
@@ -57,9 +58,9 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureScanIndexes(core.db)
     await ensureErasureIndexes(core.db)
     await ensureErasureProgress(core.db)
-    await ensureRetentionIndexes(core.db)
     await ensureDeliveryCollections(core.db)
     await ensureRedactionIndexes(core.db)
+    await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureSegmentLookupIndex(core.db)
     await ensureSegmentsIndexes(core.db)

@@ -2,7 +2,8 @@
  * Values that are gone, until something sealed accounts for them. Pure.
  *
  * Leaves are read in order, and an erasure stands after what it took: `annals.subject.erasure_started` names the hash of a
- * manifest of subjects, `annals.subject.erased` that of a manifest of fields. When such an event is met, what was found
+ * manifest of subjects, `annals.subject.erased` and `annals.field.redacted` that of a manifest of fields. When such an
+ * event is met, what was found
  * to be gone before it and stands in its manifest is `erased`; what nothing accounts for at the end is `missing`.
  *
  * The event is Annals' own (`system`, which no client may write), its values make its leaf, and it names two different
@@ -37,13 +38,19 @@ const maxNamed = 100_000
 /** Fields of all, that wait for a manifest; beyond this they are missing at once. */
 const maxWaiting = 1_000_000
 
-const actions = { 'annals.subject.erasure_started': 'subjects', 'annals.subject.erased': 'text' } as const
+/** What each names, by the kind of its manifest. */
+const kinds = {
+  'annals.subject.erasure_started': 'annals/erasure/subjects',
+  'annals.subject.erased': 'annals/erasure/text',
+  'annals.field.redacted': 'annals/redaction/fields',
+} as const
+type ManifestKind = (typeof kinds)[keyof typeof kinds]
+
+const kindOf = (action: unknown): ManifestKind | undefined =>
+  typeof action === 'string' && Object.hasOwn(kinds, action) ? kinds[action as keyof typeof kinds] : undefined
 
 /** Is it worth a look? */
-export const isErasure = (event: unknown): boolean => {
-  const action = asObject(event)?.['action']
-  return typeof action === 'string' && Object.hasOwn(actions, action)
-}
+export const isErasure = (event: unknown): boolean => kindOf(asObject(event)?.['action']) !== undefined
 
 export class Erasures {
   readonly #persons = new Map<string, Claims>()
@@ -88,8 +95,9 @@ export class Erasures {
     if (bytes === undefined || this.sha256(bytes) !== erasure.manifest) return
     const manifest = asObject(parsed(new TextDecoder().decode(bytes)))
     if (manifest === undefined || manifest['organizationId'] !== erasure.organizationId) return
-    if (manifest['kind'] !== `annals/erasure/${erasure.kind}`) return
-    if (erasure.kind === 'subjects') for (const subject of texts(manifest['subjects'])) this.#forgive(subject)
+    if (manifest['kind'] !== erasure.kind) return
+    if (erasure.kind === 'annals/erasure/subjects')
+      for (const subject of texts(manifest['subjects'])) this.#forgive(subject)
     else for (const row of rows(manifest['removed'])) this.#forgiveField(row)
   }
 
@@ -148,7 +156,7 @@ const nameOf = (eventId: string | undefined, slot: string) => `${eventId ?? ''}/
 
 interface Erasure {
   readonly organizationId: unknown
-  readonly kind: 'subjects' | 'text'
+  readonly kind: ManifestKind
   readonly manifest: string
 }
 
@@ -157,7 +165,8 @@ const principal = /^prn_[0-7][0-9a-hjkmnp-tv-z]{25}$/
 /** What an erasure's event says; undefined for every other event, and for one that no two principals stand behind. */
 export function erasureOf(event: unknown): Erasure | undefined {
   const { action, category, organizationId, fields } = asObject(event) ?? {}
-  if (action !== 'annals.subject.erasure_started' && action !== 'annals.subject.erased') return undefined
+  const kind = kindOf(action)
+  if (kind === undefined) return undefined
   if (category !== 'system' || !Array.isArray(fields)) return undefined
   const metadata = new Map<unknown, unknown>()
   for (const field of fields as readonly unknown[]) {
@@ -175,7 +184,7 @@ export function erasureOf(event: unknown): Erasure | undefined {
     principal.test(approver) &&
     submitter !== approver
   if (!two || typeof manifest !== 'string' || !/^[0-9a-f]{64}$/.test(manifest)) return undefined
-  return { organizationId, kind: actions[action], manifest }
+  return { organizationId, kind, manifest }
 }
 
 function parsed(text: string): unknown {

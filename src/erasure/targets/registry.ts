@@ -45,6 +45,7 @@ export const exemptCollections: Readonly<Partial<Record<CollectionName, string>>
   logHeads: 'hashes and signatures',
   logTiles: 'hashes and event ids',
   organizations: 'settings and a wrapped key',
+  redactions: 'event ids, slots and commitments, and the officer’s reason',
   restores: 'ranges, and the officer’s reason',
   retentionPolicies: 'numbers of days',
   retentionRuns: 'ranges and counts',
