@@ -3,7 +3,7 @@
  * count are ratios: machines are shared and noisy.
  *
  *     npm run bench -- [--only single,batch,…] [--seconds N] [--rounds N] [--connections N]
- *         [--events N]   (of search and import; a million take some ten minutes)
+ *         [--events N]   (of search, import and erasure; a million take some ten minutes)
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,9 +19,11 @@ import { ensureCodecKeyFile } from '../src/temporal/codec-keys.js'
 import { benchBatch } from './batch.js'
 import { benchCollections, storedTemplates } from './data.js'
 import type { BenchWorld } from './harness.js'
+import { benchErasure } from './erasure.js'
 import { benchImport } from './import.js'
 import { benchLag } from './lag.js'
 import { benchOverload } from './overload.js'
+import { benchRetention } from './retention.js'
 import { benchSealing } from './sealing.js'
 import { benchSearch } from './search.js'
 import { benchSingle } from './single.js'
@@ -36,6 +38,8 @@ const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
   overload: (world) => benchOverload(world),
   import: (world) => benchImport(world, { events: Number(values.events) }),
   verify: (world) => benchVerify(world),
+  retention: (world) => benchRetention(world, { events: Math.min(Number(values.events), 40_000) }),
+  erasure: (world) => benchErasure(world, { many: Number(values.events) }),
   search: (world) => benchSearch(world, { events: Number(values.events) }),
 }
 

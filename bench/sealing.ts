@@ -43,7 +43,12 @@ export async function benchSealing(
   }
 }
 
-async function takeIn(core: Core, samples: readonly Record<string, unknown>[], count: number): Promise<void> {
+/** Takes in so many events, over and over the samples where they are fewer. */
+export async function takeIn(
+  core: Core,
+  samples: readonly Record<string, unknown>[],
+  count: number,
+): Promise<void> {
   let next = 0
   const submitNext = async (): Promise<void> => {
     while (next < count) {
@@ -60,7 +65,7 @@ async function takeIn(core: Core, samples: readonly Record<string, unknown>[], c
 }
 
 /** Runs every partition's loop until nothing is pending. */
-async function sealAll(core: Core): Promise<void> {
+export async function sealAll(core: Core): Promise<void> {
   const stop = new AbortController()
   const loops = Array.from({ length: sealPartitions }, (_, partition) =>
     runSealingLoop(
