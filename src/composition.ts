@@ -64,7 +64,7 @@ import { systemClock } from './subjects/leases.js'
 import { createSubjectReader } from './subjects/readers.js'
 import { subjectStore } from './subjects/store.js'
 import { createStoredCopies } from './transparency-log/checkpoint-copies/stored-copies.js'
-import { nodeNoteCrypto } from './transparency-log/node-crypto.js'
+import { importSigningPair } from './transparency-log/node-crypto.js'
 import { createLogKeys } from './transparency-log/log-keys.js'
 import { createLogReading, type LogReading } from './transparency-log/log-reading.js'
 import { createSealedEvents } from './transparency-log/sealed-events.js'
@@ -212,7 +212,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   const signingKeys = createSigningKeys({
     db,
     root: keyring.root,
-    importSeed: (seed) => nodeNoteCrypto.importSeed(seed),
+    importSeed: importSigningPair,
   })
   const sealing = createSealing({
     client,

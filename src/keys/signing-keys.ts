@@ -6,7 +6,7 @@
  * one before signs along until `signsUntil`, so that whoever has not fetched the new key yet can still verify, and
  * is published for ever after: what it signed stays verifiable.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import type { ClientSession, Collection, Db } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import { isDuplicateKey } from '../mongo/unavailable.js'
@@ -20,6 +20,8 @@ export type SigningPurpose = (typeof signingPurposes)[number]
 export interface SigningPair {
   /** 32 bytes. */
   readonly publicKey: Uint8Array
+  /** For libraries that sign by themselves. */
+  readonly privateKey: KeyObject
   /** 64 bytes. */
   sign(message: Uint8Array): Uint8Array
 }

@@ -55,11 +55,14 @@ export const nodeNoteCrypto: NoteCrypto = {
     })
     return (message, signature) => verify(null, message, key, signature)
   },
-  importSeed(seed) {
-    return signingPair(
-      createPrivateKey({ key: Buffer.concat([privatePrefix, seed]), format: 'der', type: 'pkcs8' }),
-    )
-  },
+  importSeed: importSigningPair,
+}
+
+/** The pair of an Ed25519 seed (32 bytes), with its private key as Node has it. */
+export function importSigningPair(seed: Uint8Array): SigningPair & { readonly privateKey: KeyObject } {
+  const pkcs8 = Buffer.concat([privatePrefix, seed])
+  const privateKey = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' })
+  return { ...signingPair(privateKey), privateKey }
 }
 
 /** A private key of Node's as a note's signing key. It must be an Ed25519 one. */
