@@ -119,14 +119,41 @@ export function createErasing(deps: ErasingDependencies): Erasing {
     const ambiguous = ambiguousIn(resolved).filter((position) =>
       (resolved[position] ?? []).some((reference) => !subjects.includes(reference)),
     )
-    const work = createRequestKey(keyset, periods, workName(opened))
-    const body = JSON.stringify({ searched, ambiguous })
-    return progress.begin(opened, {
+    await beginPinned(opened, keyset, {
+      subjects,
+      periods: keys.map(({ period }) => period),
+      identifiers: Buffer.from(JSON.stringify({ searched, ambiguous })),
+    })
+    return progress.read(opened)
+  }
+
+  /** Makes the request's keys and stores them, while no rotation can leave the period that they are wrapped under. */
+  async function beginPinned(
+    request: ErasureReference,
+    keyset: OrganizationKeyset,
+    {
+      subjects,
+      periods: wrappedUnder,
+      identifiers,
+    }: {
+      readonly subjects: readonly string[]
+      readonly periods: readonly number[]
+      readonly identifiers: Buffer
+    },
+  ): Promise<void> {
+    await periods.refresh()
+    const { period } = periods.current
+    const work = createRequestKey(keyset, periods, workName(request))
+    const started = {
       subjects,
       workKey: work.wrapped,
-      sealedIdentifiers: seal(work.key, Buffer.from(body), identifiersPurpose(opened)),
-      restrictedKey: createRequestKey(keyset, periods, restrictedName(opened)).wrapped,
-      keyPeriods: [...new Set([periods.current.period, ...keys.map(({ period }) => period)])].sort(),
+      sealedIdentifiers: seal(work.key, identifiers, identifiersPurpose(request)),
+      restrictedKey: createRequestKey(keyset, periods, restrictedName(request)).wrapped,
+      keyPeriods: [...new Set([period, ...wrappedUnder])].sort((a, b) => a - b),
+    }
+    await inTransaction(deps.client, async (session) => {
+      await periods.pin(period, session)
+      await progress.begin(request, started, session)
     })
   }
 

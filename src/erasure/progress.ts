@@ -6,7 +6,7 @@
  * without a record that it was to go, and a step that is run again knows what it did. Neither holds an identifier in
  * clear: those that the directory knew are under the request's working key, which goes when the request ends.
  */
-import type { Collection, Db } from 'mongodb'
+import type { ClientSession, Collection, Db } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { ErasureReference } from './contract.js'
 import type { ManifestKind } from './manifests.js'
@@ -143,21 +143,24 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
       return { request: found, kind: found.manifests?.text === sha256 ? 'text' : 'subjects' }
     },
 
-    /** Begins the erasing, unless it has begun: what it was begun with stands. */
+    /**
+     * Begins the erasing, unless it has begun: what it was begun with stands.
+     * @param session of a transaction that holds the period of the wrapped keys still
+     */
     async begin(
       request: ErasureReference,
       started: Pick<
         ErasureProgressDocument,
         'subjects' | 'workKey' | 'sealedIdentifiers' | 'keyPeriods' | 'restrictedKey'
       >,
-    ): Promise<ErasureProgressDocument> {
+      session?: ClientSession,
+    ): Promise<void> {
       const { organizationId, requestId } = request
       await progress.updateOne(
         { _id: idOf(request) },
         { $setOnInsert: { organizationId, requestId, ...started, steps: {}, detached: 0 } },
-        { upsert: true, ...majority },
+        { upsert: true, ...(session === undefined ? majority : { session }) },
       )
-      return read(request)
     },
 
     /** Gives up a beginning that changed nothing yet: all of it is held. */

@@ -27,6 +27,7 @@ export function createErasureRequests(deps: {
   async function opened(document: ErasureRequestDocument): Promise<OpenedDocument | null> {
     if (document.key === null || document.sealed === null) return null
     const keyset = await keysetOf(document.organizationId)
+    await periods.ensure([document.key.period])
     const key = openRequestKey(keyset, periods, document, document.key)
     return { key, part: openPrivatePart(key, document, document.sealed) }
   }

@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
-import type { PeriodKeys } from '../keys/period-keys.js'
+import type { PeriodKey, PeriodKeys } from '../keys/period-keys.js'
 import { openSeal, seal } from '../keys/wrapping.js'
 import type { ErasureIdentifier, ErasureReference, Recipient } from './contract.js'
 
@@ -52,9 +52,31 @@ export function createRequestKey(
   request: ErasureReference,
 ): { readonly key: Buffer; readonly wrapped: WrappedRequestKey } {
   const key = randomBytes(32)
-  const wrapped = seal(keyset.subjectWrappingKey(current), key, keyPurpose(request, current.period))
-  return { key, wrapped: { period: current.period, wrapped } }
+  return { key, wrapped: wrapRequestKey(keyset, current, request, key) }
 }
+
+/** Wraps a request's key under the key of a period. */
+export function wrapRequestKey(
+  keyset: OrganizationKeyset,
+  under: PeriodKey,
+  request: ErasureReference,
+  key: Buffer,
+): WrappedRequestKey {
+  const { period } = under
+  return { period, wrapped: seal(keyset.subjectWrappingKey(under), key, keyPurpose(request, period)) }
+}
+
+/** The name under which a request's key for what it keeps is wrapped. */
+export const restrictedName = ({ organizationId, requestId }: ErasureReference): ErasureReference => ({
+  organizationId,
+  requestId: `${requestId}/restricted`,
+})
+
+/** The name under which the key of the identifiers that an erasure works with is wrapped. */
+export const workName = ({ organizationId, requestId }: ErasureReference): ErasureReference => ({
+  organizationId,
+  requestId: `${requestId}/work`,
+})
 
 /** @throws KeyError `period_key_missing` | `cannot_open` */
 export function openRequestKey(

@@ -14,6 +14,7 @@ import {
 } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
 import type { MongoClient } from 'mongodb'
+import type { DeliveryStore } from '../delivery/store.js'
 import { AnnalsError, notFound } from '../errors.js'
 import { canonicalJson } from '../events/canonical-json.js'
 import type { JsonValue, SystemEventWriter } from '../events/contract.js'
@@ -21,6 +22,7 @@ import { notePersonalRead, type Reader } from '../events/personal-reads.js'
 import { newId } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { PeriodKeys } from '../keys/period-keys.js'
+import { PeriodMovedError } from '../keys/period-state.js'
 import type { Logger } from '../logging.js'
 import { inTransaction } from '../mongo/transaction.js'
 import { isDuplicateKey } from '../mongo/unavailable.js'
@@ -102,6 +104,7 @@ export interface ErasureServiceDependencies {
   readonly requests: RequestOpener
   readonly events: Pick<SystemEventWriter, 'write' | 'writeInTransaction'>
   readonly periods: PeriodKeys
+  readonly deliveries: Pick<DeliveryStore, 'outcomesOf'>
   readonly temporal: Pick<TemporalConnection, 'client' | 'withTimeout'>
   /** @throws AnnalsError `not_found` | `wrong_region` */
   readonly organizationOf: (organizationId: string) => Promise<ErasureOrganization>
@@ -185,11 +188,9 @@ export function createErasureService(deps: ErasureServiceDependencies) {
       const identifiersKey = keyset
         .fingerprint(`erasure/identifiers\0${identifierSet(body.identifiers)}`)
         .toString('base64url')
-      const document = newDocument(request, principal, organization, body, {
-        at: now(),
-        bodyFingerprint,
-        identifiersKey,
-      })
+      const make = () =>
+        newDocument(request, principal, organization, body, { at: now(), bodyFingerprint, identifiersKey })
+      let document = make()
       for (let attempt = 0; attempt < maxSubmitAttempts; attempt += 1) {
         const first = await store.findByIdentifiers(organizationId, identifiersKey)
         if (first !== null && first.requestId !== requestId) {
@@ -201,6 +202,11 @@ export function createErasureService(deps: ErasureServiceDependencies) {
           await insert(document, null)
           return { erasure: viewOf(document), replayed: false }
         } catch (error) {
+          if (error instanceof PeriodMovedError) {
+            await periods.refresh()
+            document = make()
+            continue
+          }
           if (!isDuplicateKey(error)) throw error
         }
         // Somebody was quicker: with the same idempotency key, or about the same person.
@@ -235,7 +241,7 @@ export function createErasureService(deps: ErasureServiceDependencies) {
           leases: [],
         })
       }
-      return detailOf(document, personal)
+      return detailOf(document, await deps.deliveries.outcomesOf(request), personal)
     },
 
     /**
@@ -256,6 +262,8 @@ export function createErasureService(deps: ErasureServiceDependencies) {
 
   async function insert(document: ErasureRequestDocument, first: ErasureReference | null): Promise<void> {
     await inTransaction(client, async (session) => {
+      // No key is stored under a period whose key a rotation is about to delete.
+      if (document.key !== null) await periods.pin(document.key.period, session)
       await store.insert(document, session)
       if (first !== null) await store.addDuplicate(first, document.requestId, session)
       await events.writeInTransaction(
@@ -379,6 +387,7 @@ export function createErasureService(deps: ErasureServiceDependencies) {
       const at = now()
       refuseImpossible(document, action, principal, at)
       const actionId = newId('eact')
+      if (document.key !== null) await periods.ensure([document.key.period])
       const sealedWords =
         document.key === null || Object.keys(words).length === 0
           ? null

@@ -76,17 +76,18 @@ export function createOrganizationKeys(root: RootKey): OrganizationKeys {
 
 function keysetOf(organizationId: string, secret: Buffer): OrganizationKeyset {
   const hmacFor = (use: string) => hmacSha256(deriveKey(secret, noSalt, `annals/${use}/v1`))
-  const wrappingKeys = new Map<number, Buffer>()
+  // By the key itself: what was derived from a period key goes with it.
+  const wrappingKeys = new WeakMap<PeriodKey, Buffer>()
   return {
     organizationId,
     index: hmacFor('index'),
     fingerprint: hmacFor('fingerprint'),
     intake: hmacFor('intake'),
     subjectWrappingKey(period) {
-      let key = wrappingKeys.get(period.period)
+      let key = wrappingKeys.get(period)
       if (key === undefined) {
         key = deriveKey(secret, period.secret, 'annals/wrap/v1')
-        wrappingKeys.set(period.period, key)
+        wrappingKeys.set(period, key)
       }
       return key
     },

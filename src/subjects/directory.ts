@@ -10,7 +10,7 @@ import { AnnalsError } from '../errors.js'
 import type { Party } from '../events/contract.js'
 import { newReference } from '../ids.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
-import type { PeriodKeys } from '../keys/period-keys.js'
+import type { PeriodKey, PeriodKeys } from '../keys/period-keys.js'
 import { seal } from '../keys/wrapping.js'
 import { duplicateKeyCode, insertUnordered } from '../mongo/insert.js'
 import { tickBatch } from '../tick-batch.js'
@@ -22,7 +22,7 @@ import {
   type SubjectDocument,
   type SubjectStore,
 } from './store.js'
-import { createSubjectKey, openSubjectKey } from './subject-keys.js'
+import { createSubjectKey, openSubjectKey, wrapSubjectKey, type WrappedSubjectKey } from './subject-keys.js'
 
 /** A person as an event is stored under: who, with which key, and until when the key may be used. */
 export interface SubjectHandle {
@@ -65,6 +65,13 @@ interface Request {
   sent: boolean
   readonly promise: Promise<SubjectHandle>
   readonly settle: { resolve(handle: SubjectHandle): void; reject(error: unknown): void }
+}
+
+/** A subject that is being made. */
+interface Made {
+  readonly request: Request
+  readonly handle: SubjectHandle
+  readonly wrapped: WrappedSubjectKey
 }
 
 const maxKnown = 100_000
@@ -172,6 +179,7 @@ export function createSubjectDirectory(
       for await (const document of store.subjects.find({ _id: { $in: subjectIds } }))
         documents.set(document._id, document)
     }
+    await periods.ensure([...documents.values()].flatMap(({ key }) => key?.period ?? []))
     const found = new Map<Request, SubjectHandle>()
     for (const request of open) {
       const reference = references.get(entryId(request))
@@ -191,10 +199,11 @@ export function createSubjectDirectory(
   /** Makes subjects for the requests that have no entry; those that another process was quicker with stay open. */
   async function createMissing(open: readonly Request[]): Promise<Map<Request, SubjectHandle>> {
     if (open.length === 0) return new Map()
+    const { key: under, lease: until } = await periods.use()
     const lease = new Lease(clock)
-    const made = open.map((request) => {
+    const made = open.map((request): Made => {
       const reference = newReference('sub')
-      const { key, wrapped } = createSubjectKey(request.keyset, periods, reference)
+      const { key, wrapped } = createSubjectKey(request.keyset, under, reference)
       return { request, handle: { reference, key, lease }, wrapped }
     })
     await store.subjects.insertMany(
@@ -205,6 +214,8 @@ export function createSubjectDirectory(
         key: wrapped,
       })),
     )
+    // Nothing refers to them yet: what is under a period that was left meanwhile can still be wrapped anew.
+    if (!until.valid && !(await wrapAnew(made, under))) return new Map()
     const lost = await insertIgnoringDuplicates(
       store,
       made.map(({ request, handle }) =>
@@ -221,6 +232,29 @@ export function createSubjectDirectory(
     return new Map(
       made.filter((one) => !orphans.includes(one)).map(({ request, handle }) => [request, handle]),
     )
+  }
+
+  /**
+   * For whoever slept past the lease on its period: a rotation may have counted what is under it, and deleted its key.
+   * @returns false where the subjects are to be made again
+   */
+  async function wrapAnew(made: readonly Made[], under: PeriodKey): Promise<boolean> {
+    await periods.refresh()
+    const { current } = periods
+    if (current.period === under.period) return true
+    const { matchedCount } = await store.subjects.bulkWrite(
+      made.map(({ request: { keyset }, handle: { reference, key } }) => ({
+        updateOne: {
+          filter: {
+            _id: subjectDocumentId(keyset.organizationId, reference),
+            'key.period': { $lte: current.period },
+          },
+          update: { $set: { key: wrapSubjectKey(keyset, current, reference, key) } },
+        },
+      })),
+      { ordered: false },
+    )
+    return matchedCount === made.length
   }
 
   /** Lists each subject under the e-mails it was seen with, so that a request by e-mail finds it. */

@@ -99,6 +99,7 @@ export function createFence(
     async openAll(by) {
       const found = await read(by)
       check(by, found)
+      await periods.ensure([...found.values()].flatMap(({ key }) => key?.period ?? []))
       return [...found].flatMap(([reference, document]) =>
         document.state === 'erased'
           ? []

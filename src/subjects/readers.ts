@@ -37,6 +37,7 @@ export function createSubjectReader(store: SubjectStore, periods: PeriodKeys, cl
         const reference = document._id.slice(keyset.organizationId.length + 1)
         const { state } = document
         const opens = withKeys && state === 'active'
+        if (opens && document.key !== undefined) await periods.ensure([document.key.period])
         subjects.set(
           reference,
           opens ? { state, key: openSubjectKey(keyset, periods, reference, document) } : { state },

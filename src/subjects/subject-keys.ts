@@ -4,26 +4,35 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
-import type { PeriodKeys } from '../keys/period-keys.js'
+import type { PeriodKey, PeriodKeys } from '../keys/period-keys.js'
 import { KeyError, openSeal, seal } from '../keys/wrapping.js'
 import type { SubjectDocument } from './store.js'
 
 const purpose = (organizationId: string, reference: string, period: number) =>
   `annals/subject/v1/${organizationId}/${reference}/${String(period)}`
 
+export type WrappedSubjectKey = NonNullable<SubjectDocument['key']>
+
 /** A fresh key for a new subject: open, and wrapped for its document. */
 export function createSubjectKey(
   keyset: OrganizationKeyset,
-  periods: PeriodKeys,
+  under: PeriodKey,
   reference: string,
-): { key: Buffer; wrapped: { period: number; wrapped: Buffer } } {
+): { key: Buffer; wrapped: WrappedSubjectKey } {
   const key = randomBytes(32)
-  const { period } = periods.current
-  const wrappingKey = keyset.subjectWrappingKey(periods.current)
-  return {
-    key,
-    wrapped: { period, wrapped: seal(wrappingKey, key, purpose(keyset.organizationId, reference, period)) },
-  }
+  return { key, wrapped: wrapSubjectKey(keyset, under, reference, key) }
+}
+
+/** Wraps a subject's key under the key of a period. */
+export function wrapSubjectKey(
+  keyset: OrganizationKeyset,
+  under: PeriodKey,
+  reference: string,
+  key: Buffer,
+): WrappedSubjectKey {
+  const { period } = under
+  const wrappingKey = keyset.subjectWrappingKey(under)
+  return { period, wrapped: seal(wrappingKey, key, purpose(keyset.organizationId, reference, period)) }
 }
 
 /**
