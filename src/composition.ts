@@ -52,7 +52,7 @@ import { electedWithin } from './mongo/elections.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
 import { organizationCollection } from './organizations/store.js'
 import { withRedactions } from './redaction/redacted-content.js'
-import { createRedactor, type Redactor } from './redaction/redactor.js'
+import { createRedactor, type Redactor, type RedactorDependencies } from './redaction/redactor.js'
 import { createFieldRemoval } from './redaction/removal.js'
 import { createRedactionStore, type RedactionStore } from './redaction/store.js'
 import { createArchiver, type Archiver } from './retention/archiver.js'
@@ -106,7 +106,11 @@ export interface Core {
     readonly deps: ErasingDependencies
   }
   /** Removal of single fields, on the word of two. */
-  readonly redactions: { readonly store: RedactionStore; readonly redactor: Redactor }
+  readonly redactions: {
+    readonly store: RedactionStore
+    readonly redactor: Redactor
+    readonly deps: RedactorDependencies
+  }
   /** Outgoing webhooks. */
   readonly delivery: Delivery
   /** Events by id, hot or archived. */
@@ -303,7 +307,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   })
 
   const redactions = createRedactionStore(db)
-  const redactor = createRedactor({
+  const redacting: RedactorDependencies = {
     client,
     store: redactions,
     finder,
@@ -324,7 +328,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
       archived,
       store: archive,
     }),
-  })
+  }
 
   const restoreStore = createRestoreStore(db)
   const keyDocuments = accessKeyCollection(db)
@@ -354,7 +358,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     erasures,
     delivery,
     erasing: { steps: createErasing(erasing), completing: createCompleting(erasing), deps: erasing },
-    redactions: { store: redactions, redactor },
+    redactions: { store: redactions, redactor: createRedactor(redacting), deps: redacting },
     finder,
     segments,
     restores: {
