@@ -109,7 +109,7 @@ export async function openApi(
       retention: retentionRoutes({ ...core, sweeps: createSweepStarter(temporal, logger) }),
       holds: holdRoutes({ ...core, holds: core.retention.holds }),
       archive: createArchive(core, temporal, logger),
-      erasures: createErasureRoutes(core, temporal, logger),
+      erasures: createErasureRoutes(core, config, temporal, logger),
       redactions: createRedactionRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
@@ -186,12 +186,18 @@ function createScans(core: Core, temporal: TemporalConnection, logger: Logger): 
   return scanRoutes({ scans, cursors: core.cursors, organizations: core.organizations })
 }
 
-function createErasureRoutes(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+function createErasureRoutes(
+  core: Core,
+  { webhooks }: Pick<Config, 'webhooks'>,
+  temporal: TemporalConnection,
+  logger: Logger,
+): Router {
   const erasures = createErasureService({
     ...core.erasures,
     client: core.client,
     events: core.systemEvents,
     periods: core.keyring.periods,
+    deliveries: core.delivery.deliveries,
     temporal,
     deriveId: idForKey,
     logger,
@@ -199,6 +205,7 @@ function createErasureRoutes(core: Core, temporal: TemporalConnection, logger: L
   return erasureRoutes({
     erasures,
     cursors: core.cursors,
+    webhooks,
     requireOrganization: (id) => core.organizations.require(id),
   })
 }

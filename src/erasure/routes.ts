@@ -2,6 +2,7 @@
 import { Router, type Request, type RequestHandler, type Response } from 'express'
 import type { z } from 'zod'
 import type { Permission } from '../access/contract.js'
+import type { AddressRules } from '../delivery/address.js'
 import { AnnalsError, notFound } from '../errors.js'
 import { checkJson } from '../events/json-check.js'
 import { authorize, callerOf } from '../http/authentication.js'
@@ -19,6 +20,7 @@ import {
   erasurePositionSchema,
   extendSchema,
   listErasuresSchema,
+  recipientErrors,
   retrySchema,
   showErasureSchema,
   submitErasureSchema,
@@ -32,6 +34,8 @@ import type { ErasureView } from './view.js'
 export interface ErasureRoutesDependencies {
   readonly erasures: ErasureService
   readonly cursors: CursorCodec
+  /** Which recipients may be named. */
+  readonly webhooks: AddressRules
   /** @throws AnnalsError `not_found` | `wrong_region` */
   readonly requireOrganization: (organizationId: string) => Promise<unknown>
 }
@@ -39,7 +43,8 @@ export interface ErasureRoutesDependencies {
 const base = '/v1/organizations/:org/erasures'
 
 /** Expects `requestContext` and `authentication` before it, and the problem handler behind it. */
-export function erasureRoutes({ erasures, cursors, requireOrganization }: ErasureRoutesDependencies): Router {
+export function erasureRoutes(deps: ErasureRoutesDependencies): Router {
+  const { erasures, cursors, webhooks, requireOrganization } = deps
   const router = Router()
   const body = jsonBody(erasureLimits.maxBodyBytes)
   const optionalBody = jsonBody(erasureLimits.maxBodyBytes, { optional: true })
@@ -52,6 +57,8 @@ export function erasureRoutes({ erasures, cursors, requireOrganization }: Erasur
       recipients = [],
       ...rest
     } = parseBody(submitErasureSchema, request)
+    const refused = recipientErrors(recipients, webhooks)
+    if (refused.length > 0) throw invalid(refused)
     const { erasure, replayed } = await erasures.submit(call, {
       ...rest,
       received: receivedAt,

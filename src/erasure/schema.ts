@@ -1,5 +1,8 @@
 /** The wire form of erasure requests, checked once, at the edge; also the source of `/openapi.json`. */
 import { z } from 'zod'
+import { urlProblem, maxUrlLength, type AddressRules } from '../delivery/address.js'
+import { deliveryFailures, deliveryStatuses } from '../delivery/contract.js'
+import type { FieldError } from '../errors.js'
 import { clientCategories } from '../events/contract.js'
 import { parseTime } from '../events/time.js'
 import { pageQuery, pageSchema } from '../http/list.js'
@@ -12,6 +15,7 @@ import {
   exemptionGrounds,
   jointFreeTextChoices,
   operatorReasons,
+  type Recipient,
 } from './contract.js'
 import { deadlineLimits, type Receipt } from './deadlines.js'
 
@@ -86,12 +90,32 @@ const recipientSchema = z.strictObject({
   name: plainText(erasureLimits.maxNameLength),
   url: z
     .string()
-    .max(2_048)
-    .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
-      message: 'must be an http or https address',
-      params: { code: 'malformed_value' },
+    .max(maxUrlLength)
+    .superRefine((text, context) => {
+      // Whether a private address may be called is a setting: routes.ts asks.
+      const code = urlProblem(text, { allowPrivate: true })
+      if (code !== undefined)
+        context.addIssue({ code: 'custom', message: urlProblems[code], params: { code } })
+    })
+    .meta({
+      description: 'https, without credentials; called by a signed webhook once the person is erased.',
     }),
 })
+
+/** What is wrong with the addresses of recipients by the settings of this deployment, place by place. */
+export function recipientErrors(recipients: readonly Recipient[], rules: AddressRules): FieldError[] {
+  return recipients.flatMap(({ url }, position): FieldError[] => {
+    const code = urlProblem(url, rules)
+    return code === undefined
+      ? []
+      : [{ path: `recipients[${String(position)}].url`, code, message: urlProblems[code] }]
+  })
+}
+
+const urlProblems = {
+  malformed_value: 'must be an https address',
+  not_allowed: 'is an address that is not called: not https, with credentials, or private',
+} as const
 
 const words = plainText(erasureLimits.maxWordsLength)
 
@@ -106,7 +130,14 @@ export const submitErasureSchema = z
       .enum(jointFreeTextChoices)
       .optional()
       .meta({ description: 'Clear text that names others too. Default review.' }),
-    recipients: z.array(recipientSchema).max(erasureLimits.maxRecipients).optional(),
+    recipients: z
+      .array(recipientSchema)
+      .max(erasureLimits.maxRecipients)
+      .refine((list) => new Set(list.map(({ url }) => url)).size === list.length, {
+        message: 'names an address twice',
+        params: { code: 'conflict' },
+      })
+      .optional(),
   })
   .meta({ id: 'ErasureSubmission' })
 
@@ -250,6 +281,22 @@ export const erasureDetailSchema = erasureViewSchema
         latest: time.nullable(),
       })
       .nullable(),
+    recipients: z
+      .array(
+        z.object({
+          position: z.int(),
+          status: z.enum(deliveryStatuses),
+          attempts: z.int(),
+          lastAttemptAt: time.nullable(),
+          nextAttemptAt: time.nullable(),
+          endedAt: time.nullable(),
+          lastStatus: z.int().nullable(),
+          lastFailure: z.enum(deliveryFailures).nullable(),
+        }),
+      )
+      .meta({
+        description: 'What became of telling each recipient (Art. 19), by its position in the request.',
+      }),
     attestations: z.array(z.object({ target: z.string(), principal: z.string(), at: time })),
     evidence: z.array(
       z.object({

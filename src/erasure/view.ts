@@ -1,4 +1,5 @@
 /** A request as the API shows it: free of anything personal, but for `personal`, which is asked for and logged. */
+import type { DeliveryOutcome } from '../delivery/contract.js'
 import {
   erasureWorkflowId,
   type ErasureGround,
@@ -94,8 +95,12 @@ export function viewOf(document: ErasureRequestDocument) {
 
 export type ErasureDetail = ReturnType<typeof detailOf>
 
-/** JSON makes the dates in `scope` and `evidence` RFC 3339 times. */
-export function detailOf(document: ErasureRequestDocument, personal: PersonalView | null) {
+/** JSON makes the dates in `scope`, `recipients` and `evidence` RFC 3339 times. */
+export function detailOf(
+  document: ErasureRequestDocument,
+  recipients: readonly DeliveryOutcome[],
+  personal: PersonalView | null,
+) {
   const { duplicates, scope, attestations, evidence } = document
-  return { ...viewOf(document), duplicates, scope, attestations, evidence, personal }
+  return { ...viewOf(document), duplicates, scope, recipients, attestations, evidence, personal }
 }

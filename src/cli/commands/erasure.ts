@@ -46,6 +46,18 @@ const answerSchema = z.looseObject({
   scope: z
     .looseObject({ targets: z.array(z.object({ target: z.string(), items: z.number(), held: z.number() })) })
     .nullish(),
+  recipients: z
+    .array(
+      z.looseObject({
+        position: z.number(),
+        status: z.string(),
+        attempts: z.number(),
+        nextAttemptAt: z.string().nullable(),
+        lastStatus: z.number().nullable(),
+        lastFailure: z.string().nullable(),
+      }),
+    )
+    .optional(),
   evidence: z
     .array(z.looseObject({ event: z.string(), at: z.string(), by: z.string().nullable() }))
     .optional(),
@@ -197,7 +209,17 @@ function print(output: Output, answer: unknown): void {
 }
 
 function textOf(request: z.infer<typeof answerSchema>): string {
-  const { id, state, dueAt, overdue, duplicateOf, needsOperator, scope, evidence = [] } = request
+  const {
+    id,
+    state,
+    dueAt,
+    overdue,
+    duplicateOf,
+    needsOperator,
+    scope,
+    recipients = [],
+    evidence = [],
+  } = request
   return [
     `${id}: ${state}${duplicateOf === null ? '' : ` of ${duplicateOf}`}, due ${dueAt}${overdue ? ', OVERDUE' : ''}`,
     ...(needsOperator === null
@@ -207,8 +229,21 @@ function textOf(request: z.infer<typeof answerSchema>): string {
       ({ target, items, held }) =>
         `  ${target}: ${String(items)}${held === 0 ? '' : `, ${String(held)} held`}`,
     ),
+    ...recipients.map(recipientLine),
     ...evidence.map(({ at, event, by }) => `  ${at}  ${event}  ${by ?? 'annals'}`),
   ].join('\n')
+}
+
+type RecipientAnswer = NonNullable<z.infer<typeof answerSchema>['recipients']>[number]
+
+function recipientLine(recipient: RecipientAnswer): string {
+  const { position, status, attempts, nextAttemptAt, lastStatus, lastFailure } = recipient
+  const last = lastStatus === null ? lastFailure : String(lastStatus)
+  return [
+    `  recipient ${String(position)}: ${status}, ${String(attempts)} ${attempts === 1 ? 'attempt' : 'attempts'}`,
+    ...(last === null ? [] : [`last ${last}`]),
+    ...(nextAttemptAt === null ? [] : [`next ${nextAttemptAt}`]),
+  ].join(', ')
 }
 
 /** Now, in the zone of this machine: the month is counted in the officer's own calendar. */
