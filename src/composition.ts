@@ -11,6 +11,7 @@ import { createAccessKeyService, type AccessKeyService } from './access/service.
 import { accessKeyCollection } from './access/store.js'
 import { createActionSchemaService, type ActionSchemaService } from './action-schemas/service.js'
 import { actionSchemaCollection } from './action-schemas/store.js'
+import { createArchivedProofs } from './archive/expiry-proof.js'
 import { createArchiveReader } from './archive/archive-reader.js'
 import { withArchivedRecords } from './archive/archived-records.js'
 import { createErasedContent } from './archive/restores/erased-content.js'
@@ -56,6 +57,8 @@ import { createRedactor, type Redactor, type RedactorDependencies } from './reda
 import { createFieldRemoval } from './redaction/removal.js'
 import { createRedactionStore, type RedactionStore } from './redaction/store.js'
 import { createArchiver, type Archiver } from './retention/archiver.js'
+import { createExpirer, type Expirer } from './retention/expirer.js'
+import { createExpiryPlanner, type ExpiryPlanner } from './retention/expiry-planning.js'
 import { createPlanner, type Planner } from './retention/planning.js'
 import { createRetention, type Retention } from './retention/retention.js'
 import { createSubjectDirectory } from './subjects/directory.js'
@@ -121,6 +124,8 @@ export interface Core {
   readonly retention: Retention
   /** What plans and makes segments. */
   readonly archiving: { readonly archiver: Archiver; readonly planner: Planner }
+  /** What lets segments expire. */
+  readonly expiring: { readonly expirer: Expirer; readonly planner: ExpiryPlanner }
   /** Where segments lie. */
   readonly archive: ArchiveStore
   /** Where the erasure ledger and its manifests lie. */
@@ -306,6 +311,18 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
 
+  const expirer = createExpirer({
+    ...retention,
+    client,
+    log: logStore,
+    store: archive,
+    writer: segmentWriter,
+    segments: createSegmentsStore(db),
+    proofs: createArchivedProofs({ store: archive, log: logReading.log, finder }),
+    restored: restoredCollection(db),
+    systemEvents,
+  })
+
   const redactions = createRedactionStore(db)
   const redacting: RedactorDependencies = {
     client,
@@ -375,6 +392,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     },
     retention,
     archiving: { archiver, planner: createPlanner({ db, clock: retention.clock }) },
+    expiring: { expirer, planner: createExpiryPlanner({ ...retention, db }) },
     archive,
     ledger,
     async close() {

@@ -4,6 +4,7 @@ import { createErasingActivities, type ErasingActivityDependencies } from '../ac
 import { unavailableSteps } from '../activities/erasing-unavailable.js'
 import { createErasureActivities } from '../activities/erasure.js'
 import { createRedactionActivities, type RedactionActivityDependencies } from '../activities/redaction.js'
+import { createExpiryActivities, type ExpiryActivityDependencies } from '../activities/expiry.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
 import { createRetentionActivities, type RetentionActivityDependencies } from '../activities/retention.js'
 import { createScanActivities } from '../activities/scans.js'
@@ -27,6 +28,7 @@ export interface WorkerDependencies {
   readonly retention?: {
     readonly restoring: Omit<RestoreActivityDependencies, 'stopping'>
     readonly archiving: Omit<RetentionActivityDependencies, 'stopping'>
+    readonly expiring: Omit<ExpiryActivityDependencies, 'stopping'>
   }
   /** Needed by the queue `erasure` alone. Without `steps` every request stops and waits for an operator. */
   readonly erasure?: {
@@ -78,6 +80,7 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
       return {
         ...createRestoreActivities({ ...retention.restoring, stopping }),
         ...createRetentionActivities({ ...retention.archiving, stopping }),
+        ...createExpiryActivities({ ...retention.expiring, stopping }),
       }
     },
   },

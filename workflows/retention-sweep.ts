@@ -24,6 +24,7 @@ import {
 } from '../src/retention/contract.js'
 import { archive } from './archive.js'
 import { ChildWindow } from './child-window.js'
+import { beginExpiry, sweepExpiry } from './expiry-sweep.js'
 
 const { findDue, findDueOf } = proxyActivities<RetentionActivities>({
   startToCloseTimeout: '10m',
@@ -49,6 +50,8 @@ export async function retentionSweep(input: SweepInput = {}): Promise<SweepResul
   const window = new ChildWindow(Math.min(atOnce, maxChildren))
   let { after, moved = false } = input
   let started = 0
+  // What is due already; what this sweep archives and is due at once follows at its end.
+  if (input.asOfMs === undefined) await beginExpiry(organizationId)
   const start = (range: ArchiveInput) => {
     started += 1
     window.start(range.organizationId, async () => {
@@ -94,6 +97,7 @@ export async function retentionSweep(input: SweepInput = {}): Promise<SweepResul
     }
   }
   await window.idle()
+  await sweepExpiry(organizationId)
   setCurrentDetails(`**Sweep**: done; ${String(failed.size)} organizations stand still`)
   // An object, and not nothing: the payload codec takes no payload without data from a workflow.
   return { failed: failed.size }

@@ -73,4 +73,36 @@ export interface SegmentDocument extends SegmentRange {
   readonly hotDeletedAt: Date | null
   readonly contentExpiredAt?: Date
   readonly recordsExpiredAt?: Date
+  /** What expiry has found when it last looked at the content; absent = it has not looked yet. */
+  readonly contentExpiry?: ExpiryLook | null
+  /** An expiry that is recorded, and whose bytes are not all gone yet. */
+  readonly expiring?: Expiring
+}
+
+/** Where it says that nothing is held, it need never be looked at again. */
+export interface ExpiryLook {
+  readonly at: Date
+  /** Events that stayed because a hold covers them. */
+  readonly held: number
+  /** Events that stayed because they never expire. */
+  readonly kept: number
+  /** Events that have expired, this time and before. */
+  readonly expired: number
+  /** `hold_…` of each hold that covered one: when any is released, the content is looked at again. */
+  readonly holds: readonly string[]
+}
+
+export interface Expiring {
+  readonly kind: 'content'
+  /** The content that counts since. */
+  readonly revision: number
+  /** Of the event that says so. */
+  readonly eventId: string
+  /** Of the policies that it rests on. */
+  readonly policyEventIds: readonly string[]
+  /** Events that expired this time. */
+  readonly expired: number
+  /** Bytes of the revision before. */
+  readonly bytesBefore: number
+  readonly at: Date
 }

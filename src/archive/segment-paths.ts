@@ -19,43 +19,47 @@ export const contentPath = (range: SegmentRange, revision: number): string =>
   `${base(range)}.content.${String(revision)}.ndjson.gz`
 export const contentManifestPath = (range: SegmentRange, revision: number): string =>
   `${base(range)}.content.${String(revision)}.manifest`
+/** The proof that the content of before this revision had to go: it stays, whatever becomes of the content. */
+export const expiryProofPath = (range: SegmentRange, revision: number): string =>
+  `${base(range)}.expiry.${String(revision)}.proof`
 /** The beginning of the paths of everything that a segment has. */
 export const segmentPrefix = (range: SegmentRange): string => `${base(range)}.`
 
 /** The verifier keys of an archive's manifests, one a line. No organization's id has a dot. */
 export const archiveKeysPath = 'archive.keys'
 
-export type SegmentObjectKind = 'records' | 'recordsManifest' | 'content' | 'contentManifest'
+export type SegmentObjectKind = 'records' | 'recordsManifest' | 'content' | 'contentManifest' | 'expiryProof'
 
 export interface SegmentObject extends SegmentRange {
   readonly kind: SegmentObjectKind
-  /** Of content, from 1; 0 for records. */
+  /** Of content, from 1; 0 for records, and for proofs of expiry, which are no revision of anything. */
   readonly revision: number
 }
 
 const shape =
-  /^([^/]+)\/([1-9]\d{0,8})\/(\d{12})-(\d{12})\.(records|content)(?:\.([1-9]\d{0,8}))?\.(ndjson\.gz|manifest)$/
+  /^([^/]+)\/([1-9]\d{0,8})\/(\d{12})-(\d{12})\.(records|content|expiry)(?:\.([1-9]\d{0,8}))?\.(ndjson\.gz|manifest|proof)$/
 
 /** undefined for a path that no segment has. */
 export function parseSegmentPath(path: string): SegmentObject | undefined {
   const [, organizationId = '', generation, from, to, part, revision, end] = shape.exec(path) ?? []
   if (!organizationIdPattern.test(organizationId)) return undefined
-  if ((part === 'content') !== (revision !== undefined) || Number(from) >= Number(to)) return undefined
-  const isManifest = end === 'manifest'
-  const kind =
-    part === 'content'
-      ? isManifest
-        ? 'contentManifest'
-        : 'content'
-      : isManifest
-        ? 'recordsManifest'
-        : 'records'
+  if ((part !== 'records') !== (revision !== undefined) || Number(from) >= Number(to)) return undefined
+  const kind = kinds[`${part ?? ''}.${end ?? ''}`]
+  if (kind === undefined) return undefined
   return {
     organizationId,
     generation: Number(generation),
     from: Number(from),
     to: Number(to),
     kind,
-    revision: Number(revision ?? 0),
+    revision: kind === 'expiryProof' ? 0 : Number(revision ?? 0),
   }
+}
+
+const kinds: Readonly<Record<string, SegmentObjectKind | undefined>> = {
+  'records.ndjson.gz': 'records',
+  'records.manifest': 'recordsManifest',
+  'content.ndjson.gz': 'content',
+  'content.manifest': 'contentManifest',
+  'expiry.proof': 'expiryProof',
 }

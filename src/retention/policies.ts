@@ -12,7 +12,7 @@ import { inTransaction } from '../mongo/transaction.js'
 import type { RetentionDays, RetentionPolicy } from './contract.js'
 import type { Lifecycle } from './lifecycle.js'
 import { policyGraceMs, retentionProblems } from './policy.js'
-import { maxChangesInGrace, type PolicyStore } from './policy-store.js'
+import { maxChangesInGrace, type LoggedPolicy, type PolicyStore } from './policy-store.js'
 
 export interface PolicyChange extends RetentionDays {
   /** The change is meant for this version of the policy, and for no other. Absent = for whichever there is. */
@@ -36,7 +36,7 @@ export interface PolicyService {
   /** Versions, newest first, those older than `before`. */
   versions(organizationId: string, limit: number, before?: number): Promise<RetentionPolicy[]>
   /** All versions that count for expiry at a moment, for `expiryDays`. Never empty. */
-  counting(organizationId: string, now: Date): Promise<RetentionPolicy[]>
+  counting(organizationId: string, now: Date): Promise<LoggedPolicy[]>
 }
 
 export interface PolicyServiceDependencies {
@@ -79,8 +79,7 @@ export function createPolicyService(dependencies: PolicyServiceDependencies): Po
           ...days,
         }
         await lifecycle.advance(organizationId, session)
-        await store.insert(policy, session)
-        await systemEvents.writeInTransaction(
+        const event = await systemEvents.writeInTransaction(
           {
             organizationId,
             action: 'annals.retention.policy_changed',
@@ -92,6 +91,7 @@ export function createPolicyService(dependencies: PolicyServiceDependencies): Po
           },
           session,
         )
+        await store.insert({ ...policy, eventId: event.id }, session)
         return policy
       })
     },

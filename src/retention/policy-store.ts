@@ -7,7 +7,13 @@ import { collectionNames } from '../mongo/collections.js'
 import { defaultRetention, type RetentionPolicy } from './contract.js'
 import { policyGraceMs } from './policy.js'
 
-export interface RetentionPolicyDocument extends RetentionPolicy {
+/** A version with the event that says so; the default has none. */
+export interface LoggedPolicy extends RetentionPolicy {
+  /** `evt_…` */
+  readonly eventId?: string
+}
+
+export interface RetentionPolicyDocument extends LoggedPolicy {
   /** `<organizationId>/<version>` */
   readonly _id: string
 }
@@ -19,8 +25,8 @@ export interface PolicyStore {
   /** The policy as it is: the default where none was set. */
   newest(organizationId: string, session?: ClientSession): Promise<RetentionPolicy>
   /** Those that count for expiry at `now` (`expiryDays`), newest first. */
-  counting(organizationId: string, now: Date, session?: ClientSession): Promise<RetentionPolicy[]>
-  insert(policy: RetentionPolicy, session: ClientSession): Promise<void>
+  counting(organizationId: string, now: Date, session?: ClientSession): Promise<LoggedPolicy[]>
+  insert(policy: LoggedPolicy, session: ClientSession): Promise<void>
   /** Newest first, those older than `before`. The default is in none of them. */
   list(organizationId: string, limit: number, before?: number): Promise<RetentionPolicy[]>
 }
@@ -70,7 +76,7 @@ export function createPolicyStore(db: Db): PolicyStore {
   }
 }
 
-const policyOf = ({ _id, ...policy }: RetentionPolicyDocument): RetentionPolicy => policy
+const policyOf = ({ _id, ...policy }: RetentionPolicyDocument): LoggedPolicy => policy
 
 /** Creates the indexes of policies; safe to repeat. */
 export async function ensurePolicyIndexes(db: Db): Promise<void> {

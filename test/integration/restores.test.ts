@@ -69,6 +69,7 @@ beforeAll(async () => {
       retention: {
         restoring: { restorer, logger },
         archiving: { ...core.archiving, runs: core.retention.runs, logger },
+        expiring: { ...core.expiring, runs: core.retention.runs, logger },
       },
     },
     queues: ['retention'],

@@ -62,6 +62,7 @@ beforeAll(async () => {
       retention: {
         restoring: { restorer: core.restores.restorer, logger },
         archiving: { archiver: archiverOf(world, { store }), planner, runs: core.retention.runs, logger },
+        expiring: { ...core.expiring, runs: core.retention.runs, logger },
       },
     },
     queues: ['retention'],

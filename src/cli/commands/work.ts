@@ -46,6 +46,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
           retention: {
             restoring: { restorer: core.restores.restorer, logger },
             archiving: { ...core.archiving, runs: core.retention.runs, logger },
+            expiring: { ...core.expiring, runs: core.retention.runs, logger },
           },
           erasure: {
             recorder: core.erasures.recorder,

@@ -1,0 +1,115 @@
+/**
+ * The activities of expiry. Each may run any number of times and goes on from what is there; what failed leaves as one of
+ * `runReasons` alone, since errors of stores and databases name paths and values.
+ */
+import { ApplicationFailure, Context } from '@temporalio/activity'
+import { AnnalsError } from '../src/errors.js'
+import type { Logger } from '../src/logging.js'
+import type { RunKind, RunReason, RunStep } from '../src/retention/contract.js'
+import type { Expired, Expirer, RewriteState } from '../src/retention/expirer.js'
+import {
+  expireWorkflowId,
+  notSealedYet,
+  type ExpireInput,
+  type ExpiryKind,
+  type ExpiryPage,
+} from '../src/retention/expiry-contract.js'
+import type { ExpiryPlanner } from '../src/retention/expiry-planning.js'
+import type { RunStore } from '../src/retention/runs.js'
+import { reasonOf } from './retention.js'
+
+export interface ExpiryActivities {
+  /** Segments that are due, one of each organization, by organization. */
+  findExpired(asOfMs: number, after: string | null, limit: number): Promise<ExpiryPage>
+  findExpiredOf(asOfMs: number, organizationId: string): Promise<ExpiryPage>
+  /** Writes the row of the run. @returns `run_…` */
+  beginExpiry(input: ExpireInput, execution: string): Promise<string>
+  rewriteExpired(input: ExpireInput): Promise<RewriteState>
+  /** Fails with `not_sealed` until it is. */
+  proveExpired(input: ExpireInput): Promise<void>
+  deleteExpired(input: ExpireInput): Promise<Expired>
+  noteExpiryStep(input: ExpireInput, runId: string, step: RunStep): Promise<void>
+  finishExpiry(input: ExpireInput, runId: string, done: Expired): Promise<void>
+  stopExpiry(input: ExpireInput, runId: string, step: RunStep, reason: RunReason): Promise<void>
+}
+
+export interface ExpiryActivityDependencies {
+  readonly expirer: Expirer
+  readonly planner: ExpiryPlanner
+  readonly runs: RunStore
+  readonly logger: Logger
+  /** The worker is stopping: another one takes the step again. */
+  readonly stopping: AbortSignal
+}
+
+const beatEveryMs = 5_000
+const runKind: Readonly<Record<ExpiryKind, RunKind>> = { content: 'content_expiry' }
+
+export function createExpiryActivities(deps: ExpiryActivityDependencies): ExpiryActivities {
+  const { expirer, planner, runs, logger, stopping } = deps
+
+  /** Beats by a timer of its own: an archive that answers slowly must not look like a dead worker. */
+  async function reporting<T>(
+    body: (options: { onProgress: (leaves: number) => void; signal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const context = Context.current()
+    let progress = 0
+    const timer = setInterval(() => context.heartbeat(progress), beatEveryMs)
+    const signal = AbortSignal.any([stopping, context.cancellationSignal])
+    try {
+      return await body({ onProgress: (leaves) => (progress = leaves), signal })
+    } catch (error) {
+      if (context.cancellationSignal.aborted) throw error
+      const type = codeOf(error)
+      if (type !== notSealedYet) logger.warn('retention.interrupted', { code: type, error })
+      throw ApplicationFailure.create({ message: type, type })
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  return {
+    findExpired: (asOfMs, after, limit) =>
+      reporting(() => planner.due(new Date(asOfMs), after ?? undefined, limit)),
+    findExpiredOf: (asOfMs, organizationId) =>
+      reporting(async () => {
+        const segment = await planner.dueOf(new Date(asOfMs), organizationId)
+        return { segments: segment === undefined ? [] : [segment], next: null }
+      }),
+    beginExpiry: ({ kind, ...range }, execution) =>
+      reporting(() =>
+        runs.begin({
+          ...range,
+          kind: runKind[kind],
+          workflowId: expireWorkflowId(range),
+          execution,
+          step: 'checking_holds',
+          at: new Date(),
+        }),
+      ),
+    rewriteExpired: (input) => reporting((options) => expirer.rewrite(input, options)),
+    proveExpired: (input) =>
+      reporting(async () => {
+        if (!(await expirer.prove(input))) throw notSealed()
+      }),
+    deleteExpired: (input) => reporting((options) => expirer.remove(input, options)),
+    noteExpiryStep: ({ organizationId }, runId, step) =>
+      reporting(() => runs.progress(organizationId, runId, { step }, new Date())),
+    finishExpiry: ({ organizationId }, runId, { counts, bytes }) =>
+      reporting(() => runs.finish(organizationId, runId, { step: 'done', counts, bytes }, new Date())),
+    stopExpiry: ({ organizationId }, runId, step, reason) =>
+      reporting(() => runs.needOperator(organizationId, runId, reason, { step }, new Date())),
+  }
+}
+
+const notSealed = () => new AnnalsError('not_sealed', 'What is to be proved is not sealed yet.')
+
+function codeOf(error: unknown): RunReason | typeof notSealedYet {
+  if (error instanceof AnnalsError) {
+    if (error.code === 'not_sealed') return notSealedYet
+    if (error.code === 'log_damaged') return 'log_unreadable'
+    if (error.code === 'archive_damaged') return 'archive_altered'
+    if (error.code === 'unavailable') return 'archive_unavailable'
+  }
+  return reasonOf(error)
+}

@@ -1,0 +1,120 @@
+/**
+ * Which segments are to be looked at for expiry: by organization, the first of each that is
+ *
+ *     recorded as expired, and not all gone yet       it goes on, whatever the policy says by now
+ *     due, and was never looked at                    by the age of its last leaf; the oldest, since ages grow to the left
+ *     due, and kept by a hold that was released
+ *
+ * Nothing here decides about an event (expirer.ts does), and nothing is due while the clocks are not believed.
+ */
+import type { Collection, Db, Filter } from 'mongodb'
+import type { SegmentDocument } from '../archive/contract.js'
+import { collectionNames } from '../mongo/collections.js'
+import type { LogHeadDocument } from '../transparency-log/store.js'
+import type { RetentionClock } from './clock-store.js'
+import type { Hold } from './contract.js'
+import type { ExpireInput, ExpiryPage } from './expiry-contract.js'
+import { contentCutoff, expiryDays } from './policy.js'
+import type { LoggedPolicy } from './policy-store.js'
+
+export interface ExpiryPlanner {
+  /**
+   * Some organizations with something to expire, by id, and one segment of each.
+   * @param asOf the moment the sweep began @param after organizations after this one only @param limit of one page
+   */
+  due(asOf: Date, after: string | undefined, limit: number): Promise<ExpiryPage>
+  dueOf(asOf: Date, organizationId: string): Promise<ExpireInput | undefined>
+}
+
+export interface ExpiryPlannerDependencies {
+  readonly db: Db
+  readonly clock: Pick<RetentionClock, 'look'>
+  readonly policies: { counting(organizationId: string, now: Date): Promise<LoggedPolicy[]> }
+  readonly holds: { active(organizationId: string): Promise<Hold[]> }
+}
+
+/** Organizations that are asked about at the same time. */
+const atOnce = 16
+const projection = {
+  ...{ _id: 0, organizationId: 1, generation: 1, from: 1, to: 1, sealedTo: 1, hotDeletedAt: 1 },
+} as const
+
+type Found = Pick<
+  SegmentDocument,
+  'organizationId' | 'generation' | 'from' | 'to' | 'sealedTo' | 'hotDeletedAt'
+>
+
+export function createExpiryPlanner({ db, clock, policies, holds }: ExpiryPlannerDependencies): ExpiryPlanner {
+  const segments: Collection<SegmentDocument> = db.collection(collectionNames.archiveSegments)
+  const heads: Collection<LogHeadDocument> = db.collection(collectionNames.logHeads)
+
+  const first = async (filter: Filter<SegmentDocument>): Promise<Found | undefined> =>
+    (await segments.findOne<Found>(filter, { projection, sort: { generation: 1, from: 1 } })) ?? undefined
+
+  /** Looked at before, and kept by a hold that is in force no more. */
+  async function released(organizationId: string, cutoff: Date): Promise<Found | undefined> {
+    const kept = { organizationId, 'contentExpiry.held': { $gt: 0 } }
+    if ((await segments.findOne(kept, { projection: { _id: 1 } })) === null) return undefined
+    const active = (await holds.active(organizationId)).map(({ id }) => id)
+    const found = await first({ ...kept, 'contentExpiry.holds': { $elemMatch: { $nin: active } } })
+    return found !== undefined && found.sealedTo <= cutoff ? found : undefined
+  }
+
+  async function of(organizationId: string, now: Date): Promise<ExpireInput | undefined> {
+    const unfinished = await first({ organizationId, expiring: { $exists: true } })
+    if (unfinished !== undefined) return inputOf(unfinished)
+    const cutoff = contentCutoff(now, expiryDays(await policies.counting(organizationId, now), now))
+    if (cutoff === null) return undefined
+    const next = await first({ organizationId, contentExpiry: null })
+    // One that is still being moved, and those after it, are for the next sweep.
+    const isDue = next !== undefined && next.sealedTo <= cutoff && next.hotDeletedAt !== null
+    const due = isDue ? next : await released(organizationId, cutoff)
+    return due === undefined ? undefined : inputOf(due)
+  }
+
+  async function believedNow(asOf: Date): Promise<Date | undefined> {
+    const { now, verdict } = await clock.look()
+    if (verdict !== 'steady') return undefined
+    return asOf < now ? asOf : now
+  }
+
+  return {
+    async dueOf(asOf, organizationId) {
+      const now = await believedNow(asOf)
+      return now === undefined ? undefined : of(organizationId, now)
+    },
+    async due(asOf, after, limit) {
+      const now = await believedNow(asOf)
+      if (now === undefined) return { segments: [], next: null }
+      const found: ExpireInput[] = []
+      const filter = after === undefined ? {} : { _id: { $gt: after } }
+      const all = heads.find(filter, { projection: { organizationId: 1 } }).sort({ _id: 1 })
+      let batch: string[] = []
+      const ask = async () => {
+        const due = await Promise.all(batch.map((organizationId) => of(organizationId, now)))
+        found.push(...due.filter((input) => input !== undefined))
+        const last = batch.at(-1) ?? null
+        batch = []
+        return last
+      }
+      for await (const { _id, organizationId } of all) {
+        // Closed generations have heads of their own.
+        if (_id !== organizationId) continue
+        batch.push(organizationId)
+        if (batch.length < atOnce) continue
+        const last = await ask()
+        if (found.length >= limit) return { segments: found, next: last }
+      }
+      await ask()
+      return { segments: found, next: null }
+    },
+  }
+}
+
+const inputOf = ({ organizationId, generation, from, to }: Found): ExpireInput => ({
+  organizationId,
+  generation,
+  from,
+  to,
+  kind: 'content',
+})
