@@ -41,7 +41,7 @@ export function createEventOrganizations(
       return keyset === undefined ? undefined : intakeOrganization(organization, keyset)
     },
     ensure: async (id, author) => open(id, await service.ensure(id, author)),
-    require: async (id) => open(id, await service.require(id)),
+    require: async (id) => open(id, await service.keyed(id)),
   }
 }
 

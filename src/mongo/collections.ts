@@ -20,6 +20,7 @@ export const collectionNames = {
   logEntries: 'logEntries',
   logHeads: 'logHeads',
   logTiles: 'logTiles',
+  offboardings: 'offboardings',
   organizations: 'organizations',
   redactions: 'redactions',
   restoredEvents: 'restoredEvents',

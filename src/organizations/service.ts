@@ -36,24 +36,28 @@ export interface OrganizationServiceDependencies {
 export type Author = Pick<Caller, 'principal' | 'keyId'> | 'system'
 
 export interface OrganizationService {
-  /** The organization of a read. @throws AnnalsError `not_found` | `wrong_region` */
+  /** The organization of a request. @throws AnnalsError `not_found` | `wrong_region` | `offboarded` */
   require(id: string): Promise<ProvisionedOrganization>
+  /** The same, also where it takes nothing any more, as long as it has its key: what it accepted is sealed. */
+  keyed(id: string): Promise<ProvisionedOrganization>
   /** What may be shown of it: without its key. @throws AnnalsError `not_found` | `wrong_region` */
   describe(id: string): Promise<Organization>
   /**
    * The organization of a write by a client: provisioned by its first event where that is on.
-   * @throws AnnalsError `not_found` | `wrong_region` | `forbidden` for Annals' own
+   * @throws AnnalsError `not_found` | `wrong_region` | `offboarded` | `forbidden` for Annals' own
    */
   ensure(id: string, author: Author): Promise<ProvisionedOrganization>
   /** `ensure` where the answer is at hand, without waiting: for intake's fast path. */
   known(id: string): ProvisionedOrganization | undefined
   /**
    * Creates or changes.
-   * @throws AnnalsError `forbidden` | `wrong_region` | `invalid`
+   * @throws AnnalsError `forbidden` | `wrong_region` | `invalid` | `offboarded`
    */
   put(id: string, change: OrganizationChange, author: Author, requestId?: string): Promise<PutResult>
   /** By id, from the one after `after`; those a caller is bound to. */
   list(caller: Caller, limit: number, after?: string): Promise<Organization[]>
+  /** Another part of this process has changed the organization. */
+  forget(id: string): void
   /** Makes the reserved organization of the deployment's own events; for setup, before any key is made. */
   ensureSystemOrganization(): Promise<ProvisionedOrganization>
 }
@@ -77,8 +81,9 @@ export function createOrganizationService(
   })
   const creating = new Map<string, Promise<OrganizationDocument>>()
 
-  /** Refuses an organization of another region. */
+  /** Refuses an organization of another region, and one of which nothing is left. */
   const here = (document: OrganizationDocument): ProvisionedOrganization => {
+    if (document.key === undefined && document.offboarding !== undefined) throw offboarded()
     if (document.key === undefined) throw wrongRegion(document.region, region.urls)
     return { ...organizationOf(document), key: document.key }
   }
@@ -153,6 +158,7 @@ export function createOrganizationService(
       return await inTransaction(client, async (session) => {
         const current = await findOrganization(organizations, document._id, session)
         if (current === undefined) throw notFound()
+        standing(current)
         const changed = changedSettings(current, wanted)
         if (changed.length === 0) return { organization: organizationOf(current), created: false }
         const values = Object.fromEntries(changed.map((name) => [name, wanted[name]]))
@@ -192,25 +198,26 @@ export function createOrganizationService(
   return {
     known(id) {
       const document = cache.peek(id)
-      return document?.key === undefined ? undefined : here(document)
+      return document?.key === undefined || document.offboarding !== undefined ? undefined : here(document)
     },
-    require: async (id) => here(await require(id)),
+    require: async (id) => here(standing(await require(id))),
+    keyed: async (id) => here(await require(id)),
     async describe(id) {
-      const document = await require(id)
+      const document = standing(await require(id))
       here(document)
       return organizationOf(document)
     },
     async ensure(id, author) {
       if (id === systemOrganizationId) throw reserved()
       const document = await cache.get(id)
-      if (document !== undefined) return here(document)
+      if (document !== undefined) return here(standing(document))
       if (!dependencies.autoProvision || !organizationIdPattern.test(id)) throw notFound()
       return here(await provision(id, author))
     },
     async put(id, wanted, author, requestId) {
       if (id === systemOrganizationId) throw reserved()
       const existing = await findOrganization(organizations, id)
-      if (existing !== undefined) return change(existing, wanted, author, requestId)
+      if (existing !== undefined) return change(standing(existing), wanted, author, requestId)
       checkRegion(wanted, region)
       const result = await create(await newDocument(id, wanted), author, requestId)
       if (!result.created) return change(result.document, wanted, author, requestId)
@@ -219,12 +226,13 @@ export function createOrganizationService(
     async list(caller, limit, after) {
       const bound = caller.organizations === 'all' ? {} : { $in: [...caller.organizations] }
       const found = await organizations
-        .find({ _id: { $gt: after ?? '', ...bound } })
+        .find({ _id: { $gt: after ?? '', ...bound }, offboarding: { $exists: false } })
         .sort({ _id: 1 })
         .limit(limit)
         .toArray()
       return found.map(organizationOf)
     },
+    forget: (id) => cache.forget(id),
     async ensureSystemOrganization() {
       const existing = await findOrganization(organizations, systemOrganizationId)
       return here(existing ?? (await provision(systemOrganizationId, 'system')))
@@ -275,6 +283,15 @@ const wrongRegion = (region: string, urls: ReadonlyMap<string, string>) => {
     members: { region, ...(url === undefined ? {} : { url }) },
   })
 }
+
+/** Refuses one that takes nothing any more. */
+function standing(document: OrganizationDocument): OrganizationDocument {
+  if (document.offboarding !== undefined) throw offboarded()
+  return document
+}
+
+const offboarded = () =>
+  new AnnalsError('offboarded', 'The organization is offboarded; its id is never given again.')
 
 const reserved = () =>
   new AnnalsError('forbidden', 'This organization is reserved for events of Annals itself.')

@@ -7,6 +7,7 @@
  */
 import type { ClientSession, Collection, Db } from 'mongodb'
 import type { DetectionPattern } from '../events/detectors/patterns.js'
+import { notFound } from '../errors.js'
 import { collectionNames } from '../mongo/collections.js'
 import type { Organization, OrganizationSettings } from './contract.js'
 
@@ -22,7 +23,9 @@ export interface OrganizationDocument extends OrganizationSettings {
   readonly detectionPatterns: DetectionPattern[]
   readonly version: number
   readonly createdAt: Date
-  /** Absent where the organization lives in another region. */
+  /** Since when it takes nothing any more, and by which offboarding. Without a key, nothing of it is left. */
+  readonly offboarding?: { readonly offboardingId: string; readonly at: Date }
+  /** Absent where the organization lives in another region, and where it was offboarded. */
   readonly key?: NewOrganizationKey
 }
 
@@ -61,6 +64,52 @@ export async function findOrganization(
 }
 
 export function organizationOf(document: OrganizationDocument): Organization {
-  const { _id, key: _key, ...organization } = document
+  const { _id, key: _key, offboarding: _offboarding, ...organization } = document
   return { id: _id, ...organization }
+}
+
+/** Which offboarding closes an organization. */
+export interface ClosedBy {
+  readonly organizationId: string
+  readonly offboardingId: string
+}
+
+export interface OrganizationClosing {
+  /** From its commit on the organization takes nothing: within 5 s, everywhere. @throws AnnalsError `not_found` */
+  close(by: ClosedBy, at: Date, session: ClientSession): Promise<void>
+  /** Leaves a tombstone without key, name or settings. Safe to repeat. */
+  destroyKey(by: ClosedBy): Promise<void>
+}
+
+export function createOrganizationClosing(
+  organizations: OrganizationCollection,
+  onChanged: (organizationId: string) => void,
+): OrganizationClosing {
+  return {
+    async close({ organizationId, offboardingId }, at, session) {
+      const { matchedCount } = await organizations.updateOne(
+        { _id: organizationId, key: { $exists: true }, offboarding: { $exists: false } },
+        { $set: { offboarding: { offboardingId, at } } },
+        { session },
+      )
+      if (matchedCount !== 1) throw notFound()
+      onChanged(organizationId)
+    },
+    async destroyKey({ organizationId, offboardingId }) {
+      const filter = { _id: organizationId, 'offboarding.offboardingId': offboardingId }
+      const closed = await organizations.findOne(filter)
+      if (closed === null) throw notFound()
+      const { region, createdAt, version, offboarding } = closed
+      await organizations.replaceOne(
+        filter,
+        {
+          ...{ region, createdAt, version },
+          ...{ name: null, personTypes: [], detection: 'flag', detectionPatterns: [], coolingOffHours: 0 },
+          ...(offboarding === undefined ? {} : { offboarding }),
+        },
+        { writeConcern: { w: 'majority', journal: true } },
+      )
+      onChanged(organizationId)
+    },
+  }
 }

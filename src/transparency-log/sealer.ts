@@ -107,7 +107,8 @@ export function createSealer(dependencies: SealerDependencies): Sealer {
     const { maxBatches = defaultMaxBatches, signal } = options
     // Before the pending rows: whatever is sealed after them moves the head, and this drain's batch is refused.
     let log: OpenLog = await openLog(store, organizationId)
-    await guard.check(copyNameOf(organizationId), log.head)
+    // Without a key nothing is sealed: of an organization that was offboarded there is no log, and no copy either.
+    if (keyset !== undefined) await guard.check(copyNameOf(organizationId), log.head)
     let leaves: NewLeaf[] = []
     let batches = 0
     const seal = async () => {
@@ -157,7 +158,8 @@ export function createSealer(dependencies: SealerDependencies): Sealer {
       return await dependencies.keysetOf(organizationId)
     } catch (error) {
       // No event of an organization that was never provisioned here can have been accepted.
-      const unknown = error instanceof AnnalsError && ['not_found', 'wrong_region'].includes(error.code)
+      const unknown =
+        error instanceof AnnalsError && ['not_found', 'wrong_region', 'offboarded'].includes(error.code)
       if (unknown) return undefined
       throw error
     }

@@ -44,6 +44,7 @@ export const exemptCollections: Readonly<Partial<Record<CollectionName, string>>
   logEntries: 'records: nothing free-form',
   logHeads: 'hashes and signatures',
   logTiles: 'hashes and event ids',
+  offboardings: 'what was done to whole organizations: ids, principals and counts, and the owner’s reason',
   organizations: 'settings and a wrapped key',
   redactions: 'event ids, slots and commitments, and the officer’s reason',
   restores: 'ranges, and the officer’s reason',
