@@ -47,6 +47,8 @@ import { createSystemEventWriter } from './events/system-events.js'
 import { createCursorCodec, type CursorCodec } from './http/cursor.js'
 import { ensureKeyring, openKeyring, type Keyring } from './keys/keyring.js'
 import { createSigningKeys, type SigningKeys } from './keys/signing-keys.js'
+import { createKeyHolders } from './key-rotation/holders.js'
+import { createRotator, type Rotator } from './key-rotation/rotator.js'
 import type { Logger } from './logging.js'
 import { connectMongo } from './mongo/client.js'
 import { electedWithin } from './mongo/elections.js'
@@ -116,6 +118,8 @@ export interface Core {
   }
   /** Outgoing webhooks. */
   readonly delivery: Delivery
+  /** What rotates the period key. */
+  readonly rotator: Rotator
   /** Events by id, hot or archived. */
   readonly finder: EventFinder
   readonly segments: SegmentLookup
@@ -291,6 +295,14 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
   }
 
+  const rotator = createRotator({
+    ...keyring.rotating,
+    periods: keyring.periods,
+    holders: createKeyHolders({ db, periods: keyring.periods, keysetOf: erasing.keysetOf }),
+    waitOutLeases: (beat) => erasing.fence.waitOutLeases(beat),
+    systemEvents,
+  })
+
   const archiveKeys = createArchiveKeys(signingKeys, config.logOrigin)
   const segmentWriter = createSegmentWriter({
     store: archive,
@@ -308,6 +320,8 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     writer: segmentWriter,
     segments: createSegmentsStore(db),
     lifecycle: retention.lifecycle,
+    policies: retention.policies,
+    ledger: erasing.ledger,
     systemEvents,
   })
 
@@ -376,6 +390,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     delivery,
     erasing: { steps: createErasing(erasing), completing: createCompleting(erasing), deps: erasing },
     redactions: { store: redactions, redactor: createRedactor(redacting), deps: redacting },
+    rotator,
     finder,
     segments,
     restores: {

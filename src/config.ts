@@ -131,6 +131,8 @@ const environmentSchema = z.object({
     .string()
     .regex(/^file:/, 'must start with file:')
     .optional(),
+  ANNALS_PERIOD_KEY_DAYS: z.coerce.number().int().min(1).max(3_650).default(30),
+  ANNALS_PERIOD_KEY_OVERLAP_DAYS: z.coerce.number().int().min(0).max(3_650).default(7),
   ANNALS_ROOT_KEY_FILE: z.string().min(1).optional(),
   ANNALS_CODEC_KEY_FILE: z.string().min(1).optional(),
   ANNALS_CODEC_PATH_SECRET: z
@@ -184,6 +186,8 @@ export interface Config {
     readonly codecKeyFile: string
     /** `file:` URL of the folder that holds the period keys: never inside MongoDB, so that a database backup lacks them. */
     readonly periodKeysUrl: string
+    /** How often the period key is rotated, and how long the one before is kept, for backups that are restored whole. */
+    readonly rotation: { readonly everyDays: number; readonly overlapDays: number }
   }
   /** Secret path segment under which the embedded Temporal UI reaches the decode endpoint; absent = endpoint needs an operator key. */
   readonly codecPathSecret: string | undefined
@@ -248,6 +252,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       rootKeyFile: resolve(env.ANNALS_ROOT_KEY_FILE ?? `${dataDirectory}/keys/root.key`),
       codecKeyFile: resolve(env.ANNALS_CODEC_KEY_FILE ?? `${dataDirectory}/keys/codec.json`),
       periodKeysUrl: env.ANNALS_KEYS_URL ?? `file://${dataDirectory}/keys/periods`,
+      rotation: { everyDays: env.ANNALS_PERIOD_KEY_DAYS, overlapDays: env.ANNALS_PERIOD_KEY_OVERLAP_DAYS },
     },
     codecPathSecret: env.ANNALS_CODEC_PATH_SECRET,
     logOrigin: env.ANNALS_LOG_ORIGIN,

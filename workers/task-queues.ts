@@ -7,6 +7,7 @@ import { createRedactionActivities, type RedactionActivityDependencies } from '.
 import { createExpiryActivities, type ExpiryActivityDependencies } from '../activities/expiry.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
 import { createRetentionActivities, type RetentionActivityDependencies } from '../activities/retention.js'
+import { createRotationActivities, type RotationActivityDependencies } from '../activities/rotation.js'
 import { createScanActivities } from '../activities/scans.js'
 import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
 import { restoreTaskQueue } from '../src/archive/restores/contract.js'
@@ -37,6 +38,8 @@ export interface WorkerDependencies {
   }
   /** Of the queue `erasure`, too. Without it redactions wait for a worker that has it. */
   readonly redacting?: RedactionActivityDependencies
+  /** Of the queue `erasure`, too. Without it rotations of the period key wait for a worker that has it. */
+  readonly rotating?: RotationActivityDependencies
 }
 
 export interface TaskQueue {
@@ -62,13 +65,14 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   },
   erasure: {
     taskQueue: erasureTaskQueue,
-    activities({ erasure, redacting }) {
+    activities({ erasure, redacting, rotating }) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
       const { steps = unavailableSteps } = erasure
       return {
         ...createErasureActivities(erasure),
         ...('erasing' in steps ? createErasingActivities(steps) : steps),
         ...(redacting === undefined ? {} : createRedactionActivities(redacting)),
+        ...(rotating === undefined ? {} : createRotationActivities(rotating)),
       }
     },
   },

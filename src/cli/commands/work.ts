@@ -32,12 +32,14 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
       await import('../../retention/retention-metrics.js')
     const { registerErasureMetrics } = await import('../../erasure/erasure-metrics.js')
     const { registerAnchorMetrics } = await import('../../transparency-log/anchor/anchor-metrics.js')
+    const { registerRotationMetrics } = await import('../../key-rotation/rotation-metrics.js')
     const core = await openCore(config, logger)
     try {
       if ((options.queues ?? config.queues).includes('seal')) await surveyLogs(core, logger)
       const store = createScanStore(core.db)
       const { sealer, pending, alarms, anchoring, guard } = core.sealing
       let sealed = 0
+      let rewrapped = 0
       const workers = await startWorkers({
         config,
         logger,
@@ -48,6 +50,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
             archiving: { ...core.archiving, runs: core.retention.runs, logger },
             expiring: { ...core.expiring, runs: core.retention.runs, logger },
           },
+          rotating: { rotator: core.rotator, logger, onRewrapped: (keys) => (rewrapped += keys) },
           erasure: {
             recorder: core.erasures.recorder,
             steps: {
@@ -62,6 +65,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
         },
         registerMetrics(registry) {
           registerPendingMetrics(registry, pending)
+          registerRotationMetrics(registry, { state: () => core.rotator.state(), rewrapped: () => rewrapped })
           registerSealingMetrics(registry, { alarms, sealed: () => sealed })
           registerAnchorMetrics(registry, { guard, store: anchoring.store })
           registerRetentionMetrics(registry, core.retention)
