@@ -128,6 +128,7 @@ async function sweepMany(world: BenchWorld, core: Core): Promise<void> {
         retention: {
           restoring: { restorer: core.restores.restorer, logger },
           archiving: { ...core.archiving, runs: core.retention.runs, logger },
+          expiring: { ...core.expiring, runs: core.retention.runs, logger },
         },
       },
       queues: ['retention'],

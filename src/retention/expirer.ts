@@ -162,7 +162,10 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
   }
 
   /** Copies that were restored do not outlive what they are copies of. */
-  async function removeRestored(segment: SegmentDocument, { onProgress, signal }: StepOptions): Promise<void> {
+  async function removeRestored(
+    segment: SegmentDocument,
+    { onProgress, signal }: StepOptions,
+  ): Promise<void> {
     const { organizationId, generation, from, to } = segment
     const stay = await leavesThatStay(segment)
     for (let tile = Math.floor(from / tileWidth); tile * tileWidth < to; tile += 1) {

@@ -44,7 +44,12 @@ type Found = Pick<
   'organizationId' | 'generation' | 'from' | 'to' | 'sealedTo' | 'hotDeletedAt'
 >
 
-export function createExpiryPlanner({ db, clock, policies, holds }: ExpiryPlannerDependencies): ExpiryPlanner {
+export function createExpiryPlanner({
+  db,
+  clock,
+  policies,
+  holds,
+}: ExpiryPlannerDependencies): ExpiryPlanner {
   const segments: Collection<SegmentDocument> = db.collection(collectionNames.archiveSegments)
   const heads: Collection<LogHeadDocument> = db.collection(collectionNames.logHeads)
 

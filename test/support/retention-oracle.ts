@@ -1,21 +1,27 @@
 /**
  * The one oracle of retention: reads the whole world of an organization (log, hot store, archive) and says what does not
- * hold. Every leaf is hot or in a segment that verifies from its own bytes; none is lost; none is twice in search.
+ * hold. Every leaf is hot or in a segment that verifies from its own bytes, or an event that stands in the log says that its
+ * content has expired; none is lost; none is twice in search.
  */
 import { expect } from 'vitest'
+import { z } from 'zod'
+import type { SegmentDocument } from '../../src/archive/contract.js'
+import { restoredCollection } from '../../src/archive/restores/rows.js'
 import { createArchiveKeys } from '../../src/archive/segment-keys.js'
+import { parseSegmentPath, segmentPrefix } from '../../src/archive/segment-paths.js'
 import { verifySegment } from '../../src/archive/segment-verify.js'
 import { eventDocumentId, eventIdOf } from '../../src/events/store.js'
 import { rebuildLeaf } from '../../src/events/rebuild.js'
+import { neverExpires } from '../../src/retention/policy.js'
 import { segmentsOf } from './archiving.js'
 import type { World } from './world.js'
 
-/** @returns how many leaves are hot, and how many archived */
+/** @returns how many leaves are hot, how many archived, and of how many the content has expired */
 export async function checkRetained(
   world: World,
   organizationId: string,
   accepted: readonly string[],
-): Promise<{ hot: number; archived: number }> {
+): Promise<{ hot: number; archived: number; expired: number }> {
   const { core } = world.api
   const { signingKeys, sealing, archive, events } = core
   const keys = createArchiveKeys(signingKeys, world.config.logOrigin)
@@ -34,11 +40,14 @@ export async function checkRetained(
   // The archive: contiguous, chained, each verified from its own bytes, each leaf the tiles'.
   const archived = new Set<string>()
   const deleted = new Set<string>()
+  const expired = new Set<string>()
+  const said = await saidToExpire(world, organizationId)
   let end = 0
   let previous: string | null = null
   for (const segment of await segmentsOf(core).find({ organizationId }).sort({ from: 1 }).toArray()) {
     expect(segment.from).toBe(end)
     end = segment.to
+    const before = expired.size
     await verifySegment(archive, segment, {
       verifiers: await keys.verifiers(),
       revision: segment.content?.revision,
@@ -46,14 +55,18 @@ export async function checkRetained(
       onLeaves(leaves) {
         for (const { index, eventId, content } of leaves) {
           expect(log.get(eventId)?.index).toBe(index)
-          if (content !== 'archived') continue
-          archived.add(eventId)
           if (segment.hotDeletedAt !== null) deleted.add(eventId)
+          if (content === 'archived') archived.add(eventId)
+          if (content === 'expired') expired.add(eventId)
         }
       },
     })
     previous = segment.records?.manifestSha256 ?? null
+    // What is gone is what was said to go, no more and no less.
+    expect(expired.size - before).toBe(said.get(segment.from) ?? 0)
+    if (segment.expiring === undefined) await onlyCurrentContent(world, segment)
   }
+  await nothingThatStays(world, organizationId, expired)
 
   // The hot store: nothing that makes another leaf, nothing that a finished segment took over.
   const hot = new Set<string>()
@@ -64,14 +77,60 @@ export async function checkRetained(
     expect(leaf && rebuildLeaf(row)?.leafHash.equals(leaf.leafHash)).toBe(true)
     hot.add(id)
   }
-  expect([...log.keys()].filter((id) => !hot.has(id) && !archived.has(id))).toEqual([])
+  expect([...log.keys()].filter((id) => !hot.has(id) && !archived.has(id) && !expired.has(id))).toEqual([])
   expect([...deleted].filter((id) => hot.has(id))).toEqual([])
 
   const found = await searchAll(world, organizationId)
   expect(new Set(found).size).toBe(found.length)
-  expect(accepted.filter((id) => !found.includes(id))).toEqual([])
-  return { hot: hot.size, archived: archived.size }
+  expect(accepted.filter((id) => !found.includes(id) && !expired.has(id))).toEqual([])
+  expect(found.filter((id) => expired.has(id))).toEqual([])
+  return { hot: hot.size, archived: archived.size, expired: expired.size }
 }
+
+const expiredMetadata = z.object({ kind: z.literal('content'), from: z.int(), expired: z.int() })
+
+/** How many events are said to have expired, by the first leaf of their segment. */
+async function saidToExpire(world: World, organizationId: string): Promise<ReadonlyMap<number, number>> {
+  const path = `/v1/organizations/${organizationId}/events?source=all&limit=500&action=annals.retention.expired`
+  const { data } = (await world.request('GET', path)).body as { data: { metadata: unknown }[] }
+  const said = new Map<number, number>()
+  for (const { metadata } of data) {
+    const { from, expired } = expiredMetadata.parse(metadata)
+    said.set(from, (said.get(from) ?? 0) + expired)
+  }
+  return said
+}
+
+/** A finished segment has one revision of its content, and the bytes of it alone. */
+async function onlyCurrentContent({ api: { core } }: World, segment: SegmentDocument): Promise<void> {
+  const revisions = new Set<number>()
+  for await (const { path } of core.archive.versions(segmentPrefix(segment))) {
+    const object = parseSegmentPath(path)
+    if (object?.kind === 'content' || object?.kind === 'contentManifest') revisions.add(object.revision)
+  }
+  const current = segment.content?.revision ?? 0
+  expect([...revisions].filter((revision) => revision < current)).toEqual([])
+  expect(revisions.has(current)).toBe(true)
+}
+
+/** Nothing that expired never expires, or lies among what was restored. */
+async function nothingThatStays(
+  { api: { core } }: World,
+  organizationId: string,
+  expired: ReadonlySet<string>,
+): Promise<void> {
+  for (const id of expired) {
+    const found = await core.logReading.log.prove(organizationId, id)
+    const record = recordSchema.parse(JSON.parse(found?.record ?? '{}'))
+    expect(neverExpires(record.action)).toBe(false)
+  }
+  const ids = [...expired].map((id) => eventDocumentId(organizationId, id))
+  const unfinished = await segmentsOf(core).countDocuments({ organizationId, expiring: { $exists: true } })
+  if (unfinished === 0)
+    expect(await restoredCollection(core.db).countDocuments({ _id: { $in: ids } })).toBe(0)
+}
+
+const recordSchema = z.object({ action: z.string() })
 
 /** Ids of all pages of a search over hot store and archive. */
 async function searchAll(world: World, organizationId: string): Promise<string[]> {
