@@ -31,8 +31,11 @@ const translated = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 /** @param address as a resolver gives it, or a literal of a URL without brackets; anything else is `never` */
 export function classifyAddress(address: string): AddressClass {
   // What only a lenient parser takes for an address (octal, hex, two parts) is none here; nor is one with a zone.
-  if (isIP(address) === 0 || address.includes('%')) return 'never'
-  const parsed = embedded(ipaddr.parse(address))
+  const version = isIP(address)
+  if (version === 0 || address.includes('%')) return 'never'
+  // `ipaddr.js` takes ::1.2.3.4 for the mapped ::ffff:1.2.3.4; the URL standard writes both in hexadecimal.
+  const plain = version === 6 ? hostOf(new URL(`http://[${address}]/`)) : address
+  const parsed = embedded(ipaddr.parse(plain))
   if (metadataAddresses.has(parsed.toString())) return 'never'
   const range: string = parsed.range()
   if (privateRanges.has(range)) return 'private'
