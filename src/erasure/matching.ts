@@ -183,7 +183,7 @@ const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/]/g, (characte
  * What of a value's base64 is the same wherever it begins in what was encoded: one core for each of the three
  * alignments. Its first and last characters also depend on the neighbours, and are cut off.
  */
-function base64Cores(kind: ErasureIdentifier['kind'], given: string): string[] {
+export function base64Cores(kind: ErasureIdentifier['kind'], given: string): string[] {
   const spellings = kind === 'id' ? [given] : [given, given.toLowerCase()]
   const cores = new Set<string>()
   for (const spelling of spellings) {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createTextMatcher } from '../../src/erasure/matching.js'
+import { createTextSieve } from '../../src/erasure/sieve.js'
 
 const id = (value: string) => ({ kind: 'id' as const, type: 'user', value })
 const email = (value: string) => ({ kind: 'email' as const, value })
@@ -91,4 +92,50 @@ test('what is not there is not found, and nothing throws', () => {
       return createTextMatcher([email('nobody@acme.example'), id('nobody-17')]).find(text).length === 0
     }),
   )
+})
+
+describe('what the sieve says no to, the matcher finds nothing in', () => {
+  const kinds = fc.constantFrom('id' as const, 'email' as const, 'phone' as const, 'other' as const)
+  const mayHold = (identifier: Parameters<typeof createTextSieve>[0], text: string) => {
+    const bytes = Buffer.from(text)
+    return createTextSieve(identifier).mayHold(bytes, 0, bytes.length)
+  }
+
+  test('through any encoding, spelling and neighbours', () => {
+    const value = fc.oneof(
+      identifierText,
+      fc.stringMatching(/^[A-Za-z]{3,9}[ .+/-][A-Za-z]{3,9}$/),
+      fc.stringMatching(/^\+?[0-9]{2,4}[ /-]?[0-9]{3,8}$/),
+      fc.string({ minLength: 1, maxLength: 12, unit: 'grapheme' }),
+    )
+    const spellings: readonly ((text: string) => string)[] = [
+      ...Object.values(encodings),
+      (text) => text.toUpperCase(),
+      (text) => text.replaceAll(' ', '+'),
+      (text) => Array.from(text).join(' '),
+      (text) => Buffer.from(text).toString('base64'),
+      (text) => Buffer.from(`x${text}`).toString('base64url'),
+      (text) => text.normalize('NFD'),
+    ]
+    fc.assert(
+      fc.property(kinds, value, fc.constantFrom(...spellings), fc.string(), (kind, value, spell, noise) => {
+        const text = json([noise, `${noise} ${spell(value)} ${noise}`, { [spell(value)]: `a=b+${noise}` }])
+        const found = createTextMatcher([{ kind, value }]).find(text).length > 0
+        return !found || mayHold([{ kind, value }], text)
+      }),
+      { numRuns: 600 },
+    )
+  })
+
+  test('and it does say no', () => {
+    const jane = [{ kind: 'email', value: 'jane@acme.example' } as const, id('u_1234')]
+    expect(mayHold(jane, json({ user: 'mary@acme.example', n: [1, 2, 'u_123'] }))).toBe(false)
+    expect(mayHold(jane, json({ user: 'JANE@acme.example' }))).toBe(true)
+    // Only what lies between start and end counts.
+    const bytes = Buffer.from('jane@acme.example')
+    expect(createTextSieve(jane).mayHold(bytes, 1, bytes.length)).toBe(false)
+    expect(createTextSieve(jane).mayHold(bytes, 0, bytes.length - 1)).toBe(false)
+    // Too short to look for: everything may hold it.
+    expect(mayHold([{ kind: 'other', value: 'Jo' }], json('nothing'))).toBe(true)
+  })
 })
