@@ -69,6 +69,13 @@ export interface SegmentDocument extends SegmentRange {
     readonly manifestSha256: string
   } | null
   readonly archivedAt: Date
+  /**
+   * SHA-256 of the content manifest of the revision that was read back in full before the segment was recorded: while
+   * it is the one that counts, the same bytes are the same events.
+   */
+  readonly readBack?: string
+  /** Nothing but what archiving wrote of itself is in it: it is no event of its own, or there would be no end to it. */
+  readonly unlogged?: true
   /** When the exactly verified ids were gone from the hot store; null = that step is still to be finished. */
   readonly hotDeletedAt: Date | null
   readonly contentExpiredAt?: Date

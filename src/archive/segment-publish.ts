@@ -9,7 +9,9 @@
  *     a content manifest        the same content is kept; where it differs (an erasure came in between), it becomes the
  *                               next revision
  *
- * so that nothing signed is ever deleted or changed here.
+ * so that nothing signed is ever deleted or changed here. Data that a manifest vouches for and that is not there is written
+ * again where it is the same. Records are put under lock last, once their manifest, which has its lock from the first
+ * moment, vouches for them: what an attempt left that died before that must still be deletable.
  */
 import { Readable } from 'node:stream'
 import { maxNoteBytes, type Signer, type Verifier } from '../transparency-log/note.js'
@@ -76,12 +78,8 @@ const maxAttempts = 1_000
 const emptyFile: Omit<SegmentFile, 'path'> = { bytes: 0, sha256: sha256Of(''), members: [] }
 
 export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): SegmentPublisher {
-  async function putData(
-    spooled: SpoolFile,
-    { path, bytes, sha256 }: SegmentFile,
-    lockUntil: Date | undefined,
-  ): Promise<void> {
-    const options = { sha256: Buffer.from(sha256, 'hex'), bytes, lockUntil }
+  async function putData(spooled: SpoolFile, { path, bytes, sha256 }: SegmentFile): Promise<void> {
+    const options = { sha256: Buffer.from(sha256, 'hex'), bytes }
     try {
       await store.put(path, () => spooled.read(), options)
     } catch (error) {
@@ -89,6 +87,17 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
       await store.delete(path)
       await store.put(path, () => spooled.read(), options)
     }
+  }
+
+  /** What a manifest vouches for was lost before anybody read it back: the same bytes may stand there again. */
+  async function putLost(spooled: SpoolFile | undefined, file: SegmentFile): Promise<void> {
+    if (spooled === undefined || (await store.head(file.path)) !== undefined) return
+    const { sha256 } = await spooled.finish()
+    if (sha256 === file.sha256) await putData(spooled, file)
+  }
+
+  async function lockRecords(path: string, until: Date | undefined): Promise<void> {
+    if (until !== undefined) await store.lock(path, until)
   }
 
   /** @returns SHA-256 of the note */
@@ -127,18 +136,24 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
 
     async records(range, spooled, statement, signing, lockUntil) {
       const found = await adoptRecords(range, statement, signing)
-      if (found !== undefined) return found
+      if (found !== undefined) {
+        await putLost(spooled, found.file)
+        await lockRecords(found.file.path, lockUntil)
+        return found
+      }
       const file = { path: recordsPath(range), ...(await spooled.finish()) }
-      await putData(spooled, file, lockUntil)
+      await putData(spooled, file)
       const manifest = { ...statement, ...range, file: withOwnMembers(file) }
       const manifestPath = recordsManifestPath(range)
       try {
         const manifestSha256 = await putManifest(manifestPath, manifest, signing, lockUntil)
+        await lockRecords(file.path, lockUntil)
         return { file, manifestPath, manifestSha256 }
       } catch (error) {
         // Another attempt was quicker, and may have taken another checkpoint.
         const other = isExisting(error) ? await adoptRecords(range, statement, signing) : undefined
         if (other === undefined) throw error
+        await lockRecords(other.file.path, lockUntil)
         return other
       }
     },
@@ -154,12 +169,14 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
         const note = await readObject(store, manifestPath, maxNoteBytes)
         if (note !== undefined) {
           const found = openContentManifest(note, range, revision, signing.verifiers)
-          if (isSameContent(found.manifest, manifest))
+          if (isSameContent(found.manifest, manifest)) {
+            await putLost(spooled, file)
             return { state, revision, file, manifestPath, manifestSha256: found.sha256 }
+          }
           revision += 1
           continue
         }
-        if (spooled !== undefined) await putData(spooled, file, undefined)
+        if (spooled !== undefined) await putData(spooled, file)
         try {
           const manifestSha256 = await putManifest(manifestPath, manifest, signing)
           return { state, revision, file, manifestPath, manifestSha256 }

@@ -65,7 +65,11 @@ export type WrittenSegment = SegmentRange &
   Pick<
     SegmentDocument,
     'sealedFrom' | 'sealedTo' | 'occurredFrom' | 'occurredTo' | 'leaves' | 'damaged' | 'hotBytes'
-  > & { readonly records: WrittenRecords; readonly content: WrittenContent }
+  > & {
+    readonly records: WrittenRecords
+    readonly content: WrittenContent
+    readonly unlogged?: true
+  }
 
 export interface SegmentWriter extends ContentRewriter {
   /**

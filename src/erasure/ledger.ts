@@ -45,6 +45,8 @@ export interface ErasureLedger {
   manifest(path: string): Promise<Buffer | undefined>
   /** Appends, unless the request has its entry. @throws ArchiveStoreError; LedgerError */
   append(entry: Pick<LedgerEntry, 'organizationId' | 'requestId' | 'at' | 'manifests'>): Promise<EnteredEntry>
+  /** The place of an organization's newest entry; 0 where it has none. */
+  newest(organizationId: string): Promise<number>
   /** Every entry of an organization, in order. @throws LedgerError where the chain is broken */
   entries(organizationId: string): AsyncIterable<LedgerEntry>
 }
@@ -132,6 +134,12 @@ export function createErasureLedger(store: ArchiveStore): ErasureLedger {
         }
       }
       throw new LedgerError('others append to the ledger all the time')
+    },
+    async newest(organizationId) {
+      let newest = 0
+      for await (const { path } of store.list(`${organizationId}/ledger/`))
+        newest = Math.max(newest, Number(/(\d{12})\.json$/.exec(path)?.[1] ?? 0))
+      return newest
     },
     entries,
   }

@@ -20,7 +20,9 @@ import type { SegmentClaim, SegmentsStore } from '../archive/segments-store.js'
 import { verifySegment } from '../archive/segment-verify.js'
 import type { SegmentWriter } from '../archive/segment-writer.js'
 import type { SegmentLeaf } from '../archive/segment.js'
+import { hashSegment } from '../archive/segment-hashes.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
+import type { ErasureLedger } from '../erasure/ledger.js'
 import type { SystemEventWriter } from '../events/contract.js'
 import { eventDocumentId, eventIdOf, type EventCollection } from '../events/store.js'
 import { inTransaction } from '../mongo/transaction.js'
@@ -35,6 +37,8 @@ import {
 import { tileWidth } from '../transparency-log/tile.js'
 import type { RunBytes, RunCounts } from './contract.js'
 import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
+import type { PolicyService } from './policies.js'
+import { expiryDays, isOfArchiving, recordsLock } from './policy.js'
 
 export interface StepOptions {
   /** Leaves so far. */
@@ -68,6 +72,8 @@ export interface ArchiverDependencies {
   readonly writer: SegmentWriter
   readonly segments: SegmentsStore
   readonly lifecycle: Lifecycle
+  readonly policies: Pick<PolicyService, 'counting'>
+  readonly ledger: Pick<ErasureLedger, 'newest'>
   readonly systemEvents: Pick<SystemEventWriter, 'writeInTransaction'>
   readonly now?: () => Date
 }
@@ -154,6 +160,31 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
     return { manifest: verified.content.sha256, missing }
   }
 
+  /**
+   * Days may lie between recording and deleting: the bytes are read again, right before. Where they are those that were
+   * read back in full, and every event was there, their hashes say all of it again; else they are read in full.
+   */
+  async function readAgain(
+    segment: SegmentDocument,
+    previous: string | null,
+    options: StepOptions,
+  ): Promise<{ manifest: string; missing: ReadonlySet<number> }> {
+    const { content, damaged, readBack: verified } = segment
+    if (content === null) throw new Error('a segment that was just recorded has its content')
+    if (damaged > 0 || verified !== content.manifestSha256)
+      return readBack(segment, content.revision, previous, options)
+    await hashSegment(store, segment, options.signal)
+    return { manifest: verified, missing: new Set() }
+  }
+
+  /** The lock of the records, by the longest policy that counts for their expiry. */
+  async function lockOf(range: SegmentRange): Promise<Date | undefined> {
+    const last = (await tileLeaves(range, Math.floor((range.to - 1) / tileWidth))).at(-1)
+    if (last === undefined) return undefined
+    const versions = await deps.policies.counting(range.organizationId, now())
+    return recordsLock(last.sealedAt, expiryDays(versions, now()))
+  }
+
   async function previousOf(range: SegmentRange): Promise<string | null | undefined> {
     if (range.from === 0) return null
     return (await segments.before(range))?.records?.manifestSha256
@@ -212,7 +243,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
   async function finish(segment: SegmentDocument): Promise<void> {
     const { _id, organizationId, generation, from, to, leaves, damaged, records, content } = segment
     await inTransaction(client, async (session) => {
-      if (!(await segments.markHotDeleted(_id, now(), session))) return
+      if (!(await segments.markHotDeleted(_id, now(), session)) || segment.unlogged === true) return
       await systemEvents.writeInTransaction(
         {
           organizationId,
@@ -240,10 +271,15 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       if (previous === undefined) return 'taken'
       if ((await segments.claim(range, now())).to !== range.to) return 'taken'
       const seen = await lifecycle.current(range.organizationId)
+      // Before the first event is read: what is in the ledger by now is gone from the events.
+      const ledgerSequence = await deps.ledger.newest(range.organizationId)
       const evidence = await readEvidence(log, deps.logKeys, range)
-      const written = await writer.write(range, leavesOf(range, options.signal), {
+      const seenLeaves = { allOfArchiving: true }
+      const written = await writer.write(range, noting(leavesOf(range, options.signal), seenLeaves), {
         evidence,
         previous,
+        ledgerSequence,
+        lockUntil: await lockOf(range),
         ...options,
       })
       // Another was quicker: what was read may be half deleted, and must become no revision of a recorded segment.
@@ -251,7 +287,8 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
         await segments.dropClaim(range)
         return 'recorded'
       }
-      await segments.keepWritten(range, written, seen)
+      const isUnlogged = seenLeaves.allOfArchiving
+      await segments.keepWritten(range, { ...written, ...(isUnlogged ? { unlogged: true } : {}) }, seen)
       return 'written'
     },
 
@@ -286,6 +323,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
         ...written,
         _id: segmentId(range),
         archivedAt: now(),
+        readBack: verified,
         hotDeletedAt: null,
       }
       try {
@@ -317,7 +355,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
         const previous = (await previousOf(range)) ?? null
         try {
           // Days may lie between recording and here: the bytes are read again, from the archive, right before.
-          const { manifest, missing } = await readBack(range, segment.content.revision, previous, options)
+          const { manifest, missing } = await readAgain(segment, previous, options)
           const deleted = await deleteRange(segment, manifest, missing, options)
           await finish(segment)
           return { counts: { ...counts, deleted }, bytes }
@@ -333,6 +371,17 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
 }
 
 const maxMoves = 5
+
+/** Gives the leaves on, and notes whether all of them are events that archiving wrote of itself. */
+async function* noting(
+  batches: AsyncIterable<SegmentLeaf[]>,
+  seen: { allOfArchiving: boolean },
+): AsyncGenerator<SegmentLeaf[]> {
+  for await (const leaves of batches) {
+    seen.allOfArchiving &&= leaves.every(({ record }) => isOfArchiving(record))
+    yield leaves
+  }
+}
 
 /** The content was written anew while it was read back: read it again. */
 class ContentMovedError extends Error {

@@ -77,6 +77,13 @@ export const recordsExpiry = (
   { recordDays }: Pick<RetentionDays, 'recordDays'>,
 ): Date | null => (recordDays === null ? null : new Date(sealedAt.getTime() + recordDays * dayMs))
 
+/** Ten years: a lock that nobody may take back is not set for ever, whatever the policy says today. */
+export const maxLockDays = 3_650
+
+/** Until when the records of a segment are put under lock, where the archive can: until they expire, or as long as locks go. */
+export const recordsLock = (sealedTo: Date, { recordDays }: Pick<RetentionDays, 'recordDays'>): Date =>
+  new Date(sealedTo.getTime() + Math.min(recordDays ?? maxLockDays, maxLockDays) * dayMs)
+
 /** A version of a policy as far as expiry looks at it. */
 export type PolicyVersion = RetentionDays & Pick<RetentionPolicy, 'version' | 'since'>
 
@@ -123,6 +130,14 @@ const neverExpiring = [
 /** Does the event outlive every policy? Clients cannot use these actions. */
 export const neverExpires = (action: string): boolean =>
   neverExpiring.some((prefix) => action.startsWith(prefix))
+
+/**
+ * Is it the record of an event that says that something was archived, or has expired? A segment of nothing else is not
+ * logged itself: its event would be archived one day, and that event's event, for ever.
+ */
+export const isOfArchiving = (record: string): boolean =>
+  record.startsWith('{"action":"annals.retention.archived"') ||
+  record.startsWith('{"action":"annals.retention.expired"')
 
 /** Does the scope cover the event? Every member that the scope has must fit. */
 export function covers(scope: HoldScope, event: HeldEvent): boolean {

@@ -35,6 +35,8 @@ export function archiverOf({ api: { core }, config }: World, options: ArchiverOp
     writer: createSegmentWriter({ store, keys, spoolFolder: join(config.dataDirectory, 'spool') }),
     segments: wrap(createSegmentsStore(core.db)),
     lifecycle: wrap(core.retention.lifecycle),
+    policies: core.retention.policies,
+    ledger: core.erasing.deps.ledger,
     systemEvents: wrap(core.systemEvents),
   })
 }

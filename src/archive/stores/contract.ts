@@ -92,6 +92,11 @@ export interface ArchiveStore {
   versions(prefix: string): AsyncIterable<StoredVersion>
   /** The bytes of one version; undefined where it is gone. */
   getVersion(version: StoredVersion): Promise<Readable | undefined>
+  /**
+   * Puts an object that is there under lock until then, where the store can (as `PutOptions.lockUntil`); one that is
+   * locked for longer stays so. For what must be deletable until something else vouches for it.
+   */
+  lock(path: string, until: Date): Promise<void>
   /** Replaces a small mutable object (a checkpoint copy), whole or not at all, durably, keeping no older version. */
   replace(path: string, bytes: Uint8Array): Promise<void>
 }

@@ -200,6 +200,9 @@ export function createFolderStore(options: FolderStoreOptions): ArchiveStore {
         return own ? readFrom(join(dirname(file), version)) : undefined
       }),
 
+    // A folder has no locks: what guards it is who may write to it.
+    lock: () => Promise.resolve(),
+
     replace: (path, bytes) =>
       writing(async () => {
         const file = fileOf(path)

@@ -9,6 +9,7 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
+  PutObjectRetentionCommand,
   S3Client,
   type GetObjectCommandOutput,
   type HeadObjectCommandOutput,
@@ -281,6 +282,15 @@ export function createS3Store(options: S3StoreOptions): ArchiveStore {
 
     getVersion: ({ path, version }) =>
       reading(() => bytesOf(path, undefined, version === '' ? undefined : version)),
+
+    lock: (path, until) =>
+      writing(async () => {
+        if (!options.objectLock || until.getTime() <= Date.now()) return
+        const found = await headOf(path)
+        if ((found?.ObjectLockRetainUntilDate?.getTime() ?? 0) >= until.getTime()) return
+        const Retention = { Mode: 'GOVERNANCE', RetainUntilDate: until } as const
+        await client.send(new PutObjectRetentionCommand({ ...at(path), Retention }), inTime())
+      }),
 
     replace: (path, bytes) =>
       writing(async () => {
