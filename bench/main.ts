@@ -69,6 +69,15 @@ const start = await prepareMongod({
   progress: say,
 })
 const mongod = await start()
+// Somebody who stops a run finds nothing of it left.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    void mongod
+      .stop()
+      .then(() => rm(folder, { recursive: true, force: true }))
+      .finally(() => process.exit(1))
+  })
+}
 try {
   const environment = {
     ANNALS_MONGODB_URI: mongod.uri,
