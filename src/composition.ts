@@ -26,11 +26,14 @@ import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
 import { createDelivery, type Delivery } from './delivery/delivery.js'
+import { createArchivedContent } from './erasure/archived-content.js'
 import { createErasures, type Erasures } from './erasure/erasures.js'
 import { createCompleting, type Completing } from './erasure/completing.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
 import { createErasureLedger } from './erasure/ledger.js'
 import { createErasureProgress } from './erasure/progress.js'
+import { archivedEventSource } from './erasure/sources/archived-events.js'
+import { hotEventSource } from './erasure/sources/hot-events.js'
 import { createTargets } from './erasure/targets/registry.js'
 import type { SealedEvents, SystemEventWriter } from './events/contract.js'
 import { GroupCommitter } from './events/group-commit.js'
@@ -53,7 +56,9 @@ import type { Logger } from './logging.js'
 import { connectMongo } from './mongo/client.js'
 import { electedWithin } from './mongo/elections.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
-import { organizationCollection } from './organizations/store.js'
+import { createOrganizationClosing, organizationCollection } from './organizations/store.js'
+import type { OffboarderDependencies } from './offboarding/offboarder.js'
+import { createOffboardingStore } from './offboarding/store.js'
 import { withRedactions } from './redaction/redacted-content.js'
 import { createRedactor, type Redactor, type RedactorDependencies } from './redaction/redactor.js'
 import { createFieldRemoval } from './redaction/removal.js'
@@ -120,6 +125,8 @@ export interface Core {
   readonly delivery: Delivery
   /** What rotates the period key. */
   readonly rotator: Rotator
+  /** What takes an organization out, but for Temporal, which a worker has. */
+  readonly offboarding: Omit<OffboarderDependencies, 'executions'>
   /** Events by id, hot or archived. */
   readonly finder: EventFinder
   readonly segments: SegmentLookup
@@ -227,6 +234,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     root: keyring.root,
     importSeed: importSigningPair,
   })
+  const copies = createStoredCopies(openStore(config.checkpointCopies))
   const sealing = createSealing({
     client,
     db,
@@ -236,7 +244,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
     signingKeys,
     logOrigin: config.logOrigin,
-    copies: createStoredCopies(openStore(config.checkpointCopies)),
+    copies,
     witnesses: config.witnesses,
     logger,
   })
@@ -276,6 +284,22 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     webhooks: config.webhooks,
   })
   const ledger = openStore(config.ledger)
+  const archiveKeys = createArchiveKeys(signingKeys, config.logOrigin)
+  const segmentWriter = createSegmentWriter({
+    store: archive,
+    keys: archiveKeys,
+    spoolFolder: join(config.dataDirectory, 'spool'),
+  })
+  const segmentsStore = createSegmentsStore(db)
+  const archivedContent = createArchivedContent({
+    client,
+    db,
+    store: archive,
+    segments: segmentsStore,
+    writer: segmentWriter,
+    lifecycle: retention.lifecycle,
+  })
+  const erasureLedger = createErasureLedger(ledger)
   const erasing: ErasingDependencies = {
     client,
     db,
@@ -290,8 +314,11 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     sealer: sealing.sealer,
     log: logStore,
     systemEvents,
-    ledger: createErasureLedger(ledger),
-    targets: createTargets(db),
+    ledger: erasureLedger,
+    sources: [hotEventSource(events), archivedEventSource({ store: archive, segments, log: logStore })],
+    archived: archivedContent,
+    archive,
+    targets: createTargets(db, { archived: archivedContent, log: logStore, ledger: erasureLedger }),
     keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
   }
 
@@ -303,12 +330,6 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
 
-  const archiveKeys = createArchiveKeys(signingKeys, config.logOrigin)
-  const segmentWriter = createSegmentWriter({
-    store: archive,
-    keys: archiveKeys,
-    spoolFolder: join(config.dataDirectory, 'spool'),
-  })
   const archiver = createArchiver({
     client,
     events,
@@ -389,6 +410,21 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     erasures,
     delivery,
     erasing: { steps: createErasing(erasing), completing: createCompleting(erasing), deps: erasing },
+    offboarding: {
+      client,
+      db,
+      store: createOffboardingStore(db),
+      holds: retention.holds,
+      lifecycle: retention.lifecycle,
+      organizations: createOrganizationClosing(organizationDocuments, (id) => organizations.forget(id)),
+      systemEvents,
+      sealer: sealing.sealer,
+      log: logStore,
+      archive,
+      ledger,
+      copies,
+      periodIsDeleted: (period) => keyring.periods.isDeleted(period),
+    },
     redactions: { store: redactions, redactor: createRedactor(redacting), deps: redacting },
     rotator,
     finder,

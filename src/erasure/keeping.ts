@@ -10,6 +10,7 @@ import {
   eventIndexes,
   type EventCollection,
   type StoredEvent,
+  type StoredField,
   type StoredPerson,
 } from '../events/store.js'
 import { openSeal, seal } from '../keys/wrapping.js'
@@ -38,7 +39,7 @@ const projection = { 'fields.value': 0 } as const
 export const restrictedPurpose = (organizationId: string, eventId: string, slot: string) =>
   `annals/restricted/v1/${organizationId}/${eventId}/${slot}`
 
-/** Is everything held that names these subjects? False where nothing names them. */
+/** Is everything held that names these subjects in the hot store? undefined where nothing names them. */
 export async function allHeld(
   events: EventCollection,
   {
@@ -46,9 +47,9 @@ export async function allHeld(
     subjects,
     holds,
   }: { organizationId: string; subjects: readonly string[]; holds: readonly Hold[] },
-): Promise<boolean> {
-  if (holds.length === 0 || subjects.length === 0) return false
-  let any = false
+): Promise<boolean | undefined> {
+  if (holds.length === 0 || subjects.length === 0) return undefined
+  let any: true | undefined
   const found = events.find(eventsOf({ organizationId, subjects }), { projection, hint: eventIndexes.terms })
   for await (const event of found) {
     any = true
@@ -59,10 +60,9 @@ export async function allHeld(
 
 /** Encrypts anew what is kept. @throws KeyError; NotKeptError */
 export async function keep(events: EventCollection, keeping: Keeping): Promise<void> {
-  const { organizationId, requestId, opened, restrictedKey, exempt, holds, beat } = keeping
+  const { organizationId, requestId, opened, exempt, holds, beat } = keeping
   if (exempt.length === 0 && holds.length === 0) return
-  const keys = new Map(opened.map(({ reference, key }) => [reference, key]))
-  const subjects = [...keys.keys()]
+  const subjects = opened.map(({ reference }) => reference)
   if (subjects.length === 0) return
   const found = events
     .find(eventsOf({ organizationId, subjects }), { projection, hint: eventIndexes.terms })
@@ -73,12 +73,9 @@ export async function keep(events: EventCollection, keeping: Keeping): Promise<v
     const writes = page.flatMap((event) => {
       const eventId = eventIdOf(event._id)
       return event.fields.flatMap((field, index) => {
-        const key = 'subject' in field ? keys.get(field.subject) : undefined
-        if (!('subject' in field) || key === undefined || !field.sealed || field.restricted !== undefined)
-          return []
-        const { slot, sealed } = field
-        const plaintext = openSeal(key, sealed, personSealPurpose(organizationId, eventId, slot))
-        const kept = seal(restrictedKey, plaintext, restrictedPurpose(organizationId, eventId, slot))
+        const kept = resealed(keeping, eventId, field)
+        if (kept === undefined || !('subject' in field)) return []
+        const { slot } = field
         const at = `fields.${String(index)}`
         return [
           {
@@ -105,6 +102,19 @@ export async function keep(events: EventCollection, keeping: Keeping): Promise<v
   await flush()
 }
 
+/** The block of one of the subjects under the request's key; undefined where there is none that could be kept. */
+export function resealed(
+  { organizationId, opened, restrictedKey }: Pick<Keeping, 'organizationId' | 'opened' | 'restrictedKey'>,
+  eventId: string,
+  field: StoredField,
+): Buffer | undefined {
+  if (!('subject' in field) || field.sealed === undefined || field.restricted !== undefined) return undefined
+  const key = opened.find(({ reference }) => reference === field.subject)?.key
+  if (key === undefined) return undefined
+  const plaintext = openSeal(key, field.sealed, personSealPurpose(organizationId, eventId, field.slot))
+  return seal(restrictedKey, plaintext, restrictedPurpose(organizationId, eventId, field.slot))
+}
+
 /** Every block that is kept, each opened and held against its commitment. @throws NotKeptError */
 export async function readKept(
   events: EventCollection,
@@ -124,7 +134,7 @@ export async function readKept(
     const eventId = eventIdOf(event._id)
     for (const field of event.fields) {
       if (!('subject' in field) || field.restricted !== requestId) continue
-      if (!opens(field, restrictedKey, organizationId, eventId)) {
+      if (!opensKept(field, restrictedKey, organizationId, eventId)) {
         throw new NotKeptError('a block that is kept does not read back')
       }
       kept.push({ eventId, slot: field.slot })
@@ -133,7 +143,13 @@ export async function readKept(
   return kept
 }
 
-function opens(field: StoredPerson, key: Buffer, organizationId: string, eventId: string): boolean {
+/** Does a kept block open, and to what was committed to? @throws KeyError */
+export function opensKept(
+  field: StoredPerson,
+  key: Buffer,
+  organizationId: string,
+  eventId: string,
+): boolean {
   if (field.sealed === undefined) return false
   const plaintext = openSeal(key, field.sealed, restrictedPurpose(organizationId, eventId, field.slot))
   const json = plaintext.toString('utf8', saltBytes)

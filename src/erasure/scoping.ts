@@ -1,6 +1,4 @@
 /** Scoping: counts what there is of the person in every target and in free text, and changes nothing. */
-import type { Db } from 'mongodb'
-import { eventCollection, eventIndexes, type StoredEvent } from '../events/store.js'
 import type { Hold } from '../retention/contract.js'
 import type {
   ErasureReference,
@@ -12,14 +10,13 @@ import type {
 import type { ErasingDependencies } from './erasing.js'
 import { createTextMatcher } from './matching.js'
 import { TargetError, type ErasureWork } from './targets/contract.js'
-import { eventsOf } from './targets/events.js'
 import { countHit } from './text-removal.js'
 import { isExempt, searchText } from './text-search.js'
 import { ambiguousIn, needsConfirmation, resolveAll, searchedIdentifiers, type HitCount } from './whom.js'
 
 export type ScopingDependencies = Pick<
   ErasingDependencies,
-  'db' | 'fence' | 'directory' | 'subjects' | 'holds' | 'log' | 'targets' | 'keysetOf'
+  'fence' | 'directory' | 'subjects' | 'holds' | 'log' | 'sources' | 'targets' | 'keysetOf'
 > & { readonly requests: ErasureRequests }
 
 /** @throws KeyError; SubjectStateError; TargetError where nothing was found and a target could not be asked */
@@ -40,19 +37,13 @@ export async function scope(
   const holds = await deps.holds.active(organizationId)
   const work: ErasureWork = { organizationId, requestId, keyset, subjects, matcher, until: undefined, beat }
 
-  const held = await countHeld(deps.db, organizationId, subjects, holds)
   const targets: TargetScope[] = []
   const unreachable: string[] = []
   for (const target of deps.targets) {
     beat()
     try {
       const items = await target.scope(work)
-      targets.push({
-        target: target.name,
-        status: 'counted',
-        items,
-        held: target.name === 'hot_events' ? held : 0,
-      })
+      targets.push({ target: target.name, status: 'counted', items, held: 0 })
     } catch (error) {
       if (!(error instanceof TargetError)) throw error
       unreachable.push(target.name)
@@ -60,7 +51,8 @@ export async function scope(
     }
   }
 
-  const counts = await countTexts(deps, { keyset, subjects, matcher, beat })
+  const readable = deps.sources.filter(({ name }) => !unreachable.includes(name))
+  const { counts, held, earliest, latest } = await countEvents({ ...deps, sources: readable }, work, holds)
   const ambiguous = ambiguousIn(resolved)
   const freeText = searched.map((identifier, position): FreeTextScope => {
     const count = counts[position] ?? { hits: 0, joint: 0, elsewhere: 0 }
@@ -68,13 +60,11 @@ export async function scope(
     const doubtful = needsConfirmation(identifier, count, ambiguous.includes(position))
     return { identifier: position, kind: identifier.kind, hits, joint, needsConfirmation: doubtful }
   })
-  const bounds = subjects.length === 0 ? [null, null] : await boundsOf(deps.db, organizationId, subjects)
-  const [earliest = null, latest = null] = bounds
   await deps.requests.saveScope(request, {
     scopedAt: new Date(),
     subjects,
     ambiguousIdentifiers: ambiguous,
-    targets,
+    targets: targets.map((target) => ({ ...target, held: held.get(target.target) ?? 0 })),
     freeText,
     earliest,
     latest,
@@ -87,47 +77,34 @@ export async function scope(
   return { result: any ? 'matched' : 'no_match' }
 }
 
-async function countTexts(
-  { db, log, subjects: reader }: ScopingDependencies,
-  search: Pick<ErasureWork, 'keyset' | 'subjects' | 'matcher' | 'beat'>,
-): Promise<readonly (HitCount | undefined)[]> {
-  const counts: HitCount[] = []
-  const sources = { events: eventCollection(db), log, subjects: reader }
-  for await (const hits of searchText(sources, { ...search, exempt: [], holds: [] })) {
-    for (const hit of hits) countHit(counts, hit)
-  }
-  return counts
+interface EventCounts {
+  /** Hits in text by the position of their identifier. */
+  readonly counts: readonly (HitCount | undefined)[]
+  /** Events about the subjects that a hold covers, by the target that they lie in. */
+  readonly held: ReadonlyMap<string, number>
+  readonly earliest: Date | null
+  readonly latest: Date | null
 }
 
-async function countHeld(
-  db: Db,
-  organizationId: string,
-  subjects: readonly string[],
+/** One pass over every event there is. */
+async function countEvents(
+  deps: Pick<ScopingDependencies, 'sources' | 'log' | 'subjects'>,
+  { keyset, subjects, matcher, beat }: ErasureWork,
   holds: readonly Hold[],
-): Promise<number> {
-  if (holds.length === 0 || subjects.length === 0) return 0
-  let held = 0
-  const projection = { action: 1, category: 1, occurredAt: 1, 'fields.subject': 1 }
-  const found = eventCollection(db)
-    .find(eventsOf({ organizationId, subjects }), { projection, hint: eventIndexes.terms })
-    .project<StoredEvent>(projection)
-  for await (const event of found) if (isExempt(event, [], holds)) held += 1
-  return held
-}
-
-async function boundsOf(
-  db: Db,
-  organizationId: string,
-  subjects: readonly string[],
-): Promise<(Date | null)[]> {
-  const ends = [1, -1] as const
-  return Promise.all(
-    ends.map(async (direction) => {
-      const found = await eventCollection(db).findOne(eventsOf({ organizationId, subjects }), {
-        projection: { occurredAt: 1 },
-        sort: { occurredAt: direction },
-      })
-      return found?.occurredAt ?? null
-    }),
-  )
+): Promise<EventCounts> {
+  const counts: HitCount[] = []
+  const held = new Map<string, number>()
+  let earliest: Date | null = null
+  let latest: Date | null = null
+  const search = { keyset, subjects, matcher, exempt: [], holds: [], beat }
+  for await (const { source, hits, own } of searchText(deps, search)) {
+    for (const hit of hits) countHit(counts, hit)
+    for (const event of own) {
+      const { occurredAt } = event
+      if (earliest === null || occurredAt < earliest) earliest = occurredAt
+      if (latest === null || occurredAt > latest) latest = occurredAt
+      if (isExempt(event, [], holds)) held.set(source, (held.get(source) ?? 0) + 1)
+    }
+  }
+  return { counts, held, earliest, latest }
 }

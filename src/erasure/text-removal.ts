@@ -8,6 +8,7 @@ import { collectionNames } from '../mongo/collections.js'
 import type { ErasureIdentifier, ErasureReference, JointFreeText } from './contract.js'
 import type { FieldName, RemovedField } from './manifests.js'
 import type { ErasureProgress, ErasureTextDocument } from './progress.js'
+import type { TextsToRemove } from './targets/contract.js'
 import type { TextHit } from './text-search.js'
 import { needsConfirmation, type HitCount } from './whom.js'
 
@@ -84,6 +85,38 @@ export async function splitTexts(
     else kept.push({ eventId, slot })
   }
   return { removed, kept }
+}
+
+/** What goes, as targets ask for it. */
+export function textsToRemove(progress: ErasureProgress, removal: Removal): TextsToRemove {
+  const { organizationId, requestId, chosen, confirmed, jointFreeText } = removal
+  const goes = (row: ErasureTextDocument) => isRemoved(row, chosen, jointFreeText, confirmed)
+  return {
+    async of(eventIds) {
+      const found = new Map<string, Map<string, Buffer>>()
+      for await (const row of progress.texts.find({
+        organizationId,
+        requestId,
+        eventId: { $in: [...eventIds] },
+      })) {
+        if (!goes(row)) continue
+        const slots = found.get(row.eventId) ?? new Map<string, Buffer>()
+        found.set(row.eventId, slots.set(row.slot, row.commitment))
+      }
+      return found
+    },
+    async *eventIds() {
+      let page: string[] = []
+      for await (const row of progress.textsOf(removal)) {
+        if (!goes(row)) continue
+        page.push(row.eventId)
+        if (page.length < pageSize) continue
+        yield page
+        page = []
+      }
+      if (page.length > 0) yield page
+    },
+  }
 }
 
 /** Takes what goes out of hot and restored events; safe to repeat. */

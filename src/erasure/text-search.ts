@@ -1,6 +1,6 @@
 /**
- * Finds where a person is named in what others may read: every clear field of the organization's sealed events, and every
- * other person's block, opened. Nothing is changed here.
+ * Finds where a person is named in what others may read: every clear field of the organization's sealed events, hot or
+ * archived, and every other person's block, opened. Nothing is changed here.
  *
  * The log says which events there are, so that "up to the cut-off" is exact whatever clocks and concurrent intake did.
  * A batch is some thousand events: memory does not grow with the log.
@@ -10,15 +10,15 @@ import { actionFits, isHeld, neverExpires } from '../retention/policy.js'
 import { fieldCommitment } from '../events/record.js'
 import { personSealPurpose } from '../events/protect.js'
 import { saltBytes } from '../events/record.js'
-import { eventDocumentId, eventIdOf, type EventCollection, type StoredEvent } from '../events/store.js'
+import { eventIdOf, type StoredEvent } from '../events/store.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import { openSeal } from '../keys/wrapping.js'
 import type { SubjectReader } from '../subjects/readers.js'
-import type { LogLeaf, LogStore } from '../transparency-log/store.js'
-import { tileWidth } from '../transparency-log/tile.js'
+import type { LogStore } from '../transparency-log/store.js'
 import type { Exemption } from './contract.js'
 import type { TextMatcher } from './matching.js'
 import type { CutOff } from './progress.js'
+import { eventsBefore, type EventSource } from './sources/contract.js'
 
 export interface TextHit {
   readonly eventId: string
@@ -42,13 +42,19 @@ export interface TextSearch {
 }
 
 export interface TextSearchDependencies {
-  readonly events: EventCollection
+  readonly sources: readonly EventSource[]
   readonly log: Pick<LogStore, 'head' | 'leaves'>
   readonly subjects: SubjectReader
 }
 
-const tilesAtOnce = 8
-const projection = { 'fields.terms': 0, mac: 0, fingerprint: 0 } as const
+/** What some events of the log came to. */
+export interface TextFound {
+  /** Where they lie: the name of a target. */
+  readonly source: string
+  readonly hits: readonly TextHit[]
+  /** Events that name the subjects, whatever stands in their text. */
+  readonly own: readonly StoredEvent[]
+}
 
 /** Events that are kept whatever the request says: exempt by their class, or under a hold. */
 export function isExempt(
@@ -62,48 +68,28 @@ export function isExempt(
   return isHeld(held, holds)
 }
 
-const subjectsIn = ({ fields }: Pick<StoredEvent, 'fields'>): string[] =>
+export const subjectsIn = ({ fields }: Pick<StoredEvent, 'fields'>): string[] =>
   fields.flatMap((field) => ('subject' in field ? [field.subject] : []))
 
-/** @throws KeyError where a person's key is missing or wrong */
+/** @throws KeyError where a person's key is missing or wrong; TargetError where a source cannot be read */
 export async function* searchText(
-  { events, log, subjects }: TextSearchDependencies,
+  { sources, log, subjects }: TextSearchDependencies,
   search: TextSearch,
-): AsyncGenerator<readonly TextHit[]> {
+): AsyncGenerator<TextFound> {
   const { organizationId } = search.keyset
-  for await (const leaves of leavesBefore(log, organizationId, search.cutOff)) {
+  const erased = new Set(search.subjects)
+  for await (const { source, events } of eventsBefore(log, sources, organizationId, search.cutOff)) {
     search.beat()
-    const ids = leaves.map(({ eventId }) => eventDocumentId(organizationId, eventId))
-    const found = await events.find({ _id: { $in: ids } }, { projection }).toArray()
-    const searched = found.filter(({ action }) => !isOwnOfErasures(action))
+    const searched = events.filter(({ action }) => !isOwnOfErasures(action))
     const hits = await hitsIn(searched, subjects, search)
-    if (hits.length > 0) yield hits
+    const own = events.filter((event) => subjectsIn(event).some((subject) => erased.has(subject)))
+    if (hits.length + own.length > 0) yield { source, hits, own }
   }
 }
 
 /** Annals' own, which hold ids, hashes and dates alone. */
 const isOwnOfErasures = (action: string): boolean =>
   neverExpires(action) || action.startsWith('annals.erasure.') || action.startsWith('annals.hold.')
-
-/** The leaves of every generation before the cut-off, some tiles at a time. */
-async function* leavesBefore(
-  log: TextSearchDependencies['log'],
-  organizationId: string,
-  cutOff: CutOff | undefined,
-): AsyncGenerator<LogLeaf[]> {
-  const newest = cutOff?.generation ?? (await log.head(organizationId))?.generation ?? 0
-  for (let generation = 1; generation <= newest; generation += 1) {
-    const head = await log.head(organizationId, generation)
-    if (head === undefined) continue
-    const size = cutOff?.generation === generation ? cutOff.index : head.size
-    for (let tile = 0; tile * tileWidth < size; tile += tilesAtOnce) {
-      const numbers = Array.from({ length: tilesAtOnce }, (_, offset) => tile + offset)
-      const wanted = numbers.filter((number) => number * tileWidth < size)
-      const tiles = await Promise.all(wanted.map((number) => log.leaves(organizationId, generation, number)))
-      yield tiles.flatMap((leaves) => leaves ?? []).filter(({ index }) => index < size)
-    }
-  }
-}
 
 async function hitsIn(
   events: readonly StoredEvent[],

@@ -1,7 +1,8 @@
 /** Every effect of the erasing steps × {fails before it, takes effect and then fails}; the oracle after each; then on to the end. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { failureOf } from '../../activities/erasing.js'
-import { createErasing, NotApprovedError, type ErasingDependencies } from '../../src/erasure/erasing.js'
+import { NotApprovedError } from '../../src/erasure/begun.js'
+import { createErasing, type ErasingDependencies } from '../../src/erasure/erasing.js'
 import { KeyError } from '../../src/keys/wrapping.js'
 import { SubjectStateError } from '../../src/subjects/fence.js'
 import { subjectDocumentId } from '../../src/subjects/store.js'

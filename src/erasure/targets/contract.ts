@@ -20,8 +20,18 @@ export interface ErasureWork extends ErasureReference {
   readonly matcher: TextMatcher
   /** What came after this moment is about a new subject; undefined while only counting. */
   readonly until: Date | undefined
+  /** Single fields that are to go, for targets that hold events; absent while only counting. */
+  readonly texts?: TextsToRemove | undefined
   /** Says that it goes on: to be called at least each few seconds. */
   readonly beat: () => void
+}
+
+/** Clear fields, and other persons' blocks, that name the person and are to go. */
+export interface TextsToRemove {
+  /** Of some events, by event id: the slots, with the commitment that stays in the place of each. */
+  of(eventIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Buffer>>>
+  /** The ids of all events concerned, in order, some hundred at a time; an id may come twice. */
+  eventIds(): AsyncIterable<readonly string[]>
 }
 
 export interface ErasureTarget {
@@ -29,6 +39,8 @@ export interface ErasureTarget {
   readonly name: string
   /** The collections of MongoDB that it answers for. */
   readonly collections: readonly CollectionName[]
+  /** Asked before anybody is fenced: could it do its part? Absent = where the database is. @throws TargetError */
+  reach?(organizationId: string): Promise<void>
   /** Things that hold something of the person. */
   scope(work: ErasureWork): Promise<number>
   /** @returns things changed by this run: nothing on a repeat. @throws TargetError */

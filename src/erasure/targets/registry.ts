@@ -6,14 +6,14 @@ import type { Db } from 'mongodb'
 import { eventCollection } from '../../events/store.js'
 import type { CollectionName } from '../../mongo/collections.js'
 import { subjectStore } from '../../subjects/store.js'
-import { archiveContent } from './archive.js'
+import { archiveContent, type ArchiveTargetDependencies } from './archive.js'
 import type { ErasureTarget } from './contract.js'
 import { directoryTarget } from './directory.js'
 import { hotEvents, pendingEvents, restoredEvents } from './events.js'
 import { scansTarget } from './scans.js'
 
 /** In the order in which they are erased: the archive, which may not be there, comes last. */
-export function createTargets(db: Db): readonly ErasureTarget[] {
+export function createTargets(db: Db, archive: ArchiveTargetDependencies): readonly ErasureTarget[] {
   const events = eventCollection(db)
   return [
     pendingEvents(events),
@@ -21,7 +21,7 @@ export function createTargets(db: Db): readonly ErasureTarget[] {
     restoredEvents(db),
     directoryTarget(subjectStore(db)),
     scansTarget(db),
-    archiveContent(db),
+    archiveContent(archive),
   ]
 }
 

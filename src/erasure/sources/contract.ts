@@ -1,0 +1,71 @@
+/**
+ * Where sealed events lie. What an erasure searches and counts goes by the log, which says which events there are, and
+ * asks one source after the other for those of some leaves: the hot store first, then the archive. An event moves from
+ * the one to the other only, and lies in both for a while; so asked in this order it is found, and found once.
+ */
+import { eventDocumentId, type StoredEvent } from '../../events/store.js'
+import type { LogLeaf, LogStore } from '../../transparency-log/store.js'
+import { tileWidth } from '../../transparency-log/tile.js'
+import type { CutOff } from '../progress.js'
+
+export interface EventSource {
+  /** Of the target that answers for what lies there. */
+  readonly name: string
+  /** Those events of these leaves (of some neighbouring tiles, in order) that it has. @throws TargetError */
+  at(organizationId: string, leaves: GenerationLeaves): Promise<readonly StoredEvent[]>
+}
+
+/** Some events of one source. */
+export interface FoundEvents {
+  readonly source: string
+  readonly events: readonly StoredEvent[]
+}
+
+export interface GenerationLeaves {
+  readonly generation: number
+  readonly leaves: readonly LogLeaf[]
+}
+
+const tilesAtOnce = 8
+
+/**
+ * The events of every generation before the cut-off (absent = all), some tiles at a time; what is in no source is not
+ * there any more. Memory does not grow with the log.
+ */
+export async function* eventsBefore(
+  log: Pick<LogStore, 'head' | 'leaves'>,
+  sources: readonly EventSource[],
+  organizationId: string,
+  cutOff: CutOff | undefined,
+): AsyncGenerator<FoundEvents> {
+  for await (const wanted of leavesBefore(log, organizationId, cutOff)) {
+    let { leaves } = wanted
+    for (const source of sources) {
+      if (leaves.length === 0) break
+      const events = await source.at(organizationId, { ...wanted, leaves })
+      const there = new Set(events.map(({ _id }) => _id))
+      leaves = leaves.filter(({ eventId }) => !there.has(eventDocumentId(organizationId, eventId)))
+      yield { source: source.name, events }
+    }
+  }
+}
+
+async function* leavesBefore(
+  log: Pick<LogStore, 'head' | 'leaves'>,
+  organizationId: string,
+  cutOff: CutOff | undefined,
+): AsyncGenerator<GenerationLeaves> {
+  const newest = cutOff?.generation ?? (await log.head(organizationId))?.generation ?? 0
+  for (let generation = 1; generation <= newest; generation += 1) {
+    const head = await log.head(organizationId, generation)
+    if (head === undefined) continue
+    const size = cutOff?.generation === generation ? cutOff.index : head.size
+    for (let tile = 0; tile * tileWidth < size; tile += tilesAtOnce) {
+      const numbers = Array.from({ length: tilesAtOnce }, (_, offset) => tile + offset)
+      const wanted = numbers.filter((number) => number * tileWidth < size)
+      const tiles = await Promise.all(wanted.map((number) => log.leaves(organizationId, generation, number)))
+      const leaves = tiles.flatMap((some) => some ?? []).filter(({ index }) => index < size)
+      yield { generation, leaves }
+    }
+  }
+}
