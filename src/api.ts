@@ -25,6 +25,9 @@ import { organizationPaths, organizationRoutes } from './organizations/routes.js
 import { holdRoutes } from './retention/hold-routes.js'
 import { retentionPaths } from './retention/openapi.js'
 import { registerRetentionMetrics } from './retention/retention-metrics.js'
+import { offboardingPaths } from './offboarding/openapi.js'
+import { offboardingRoutes } from './offboarding/routes.js'
+import { createOffboardingService } from './offboarding/service.js'
 import { redactionPaths } from './redaction/openapi.js'
 import { redactionRoutes } from './redaction/routes.js'
 import { createRedactionService } from './redaction/service.js'
@@ -41,6 +44,7 @@ import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-rout
 import { registerAlarmMetrics, registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
 import { registerErasureMetrics } from './erasure/erasure-metrics.js'
+import { createHeldResumer } from './erasure/resume-held.js'
 import { readManifest } from './erasure/manifest-reading.js'
 import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
@@ -107,10 +111,15 @@ export async function openApi(
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),
       retention: retentionRoutes({ ...core, sweeps: createSweepStarter(temporal, logger) }),
-      holds: holdRoutes({ ...core, holds: core.retention.holds }),
+      holds: holdRoutes({
+        ...core,
+        holds: core.retention.holds,
+        onReleased: createHeldResumer({ store: core.erasures.store, temporal, logger }),
+      }),
       archive: createArchive(core, temporal, logger),
       erasures: createErasureRoutes(core, config, temporal, logger),
       redactions: createRedactionRoutes(core, temporal, logger),
+      offboarding: createOffboardingRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
@@ -132,6 +141,7 @@ export async function openApi(
       archivePaths,
       erasurePaths,
       redactionPaths,
+      offboardingPaths,
       logReadPaths,
       anchorPaths,
     ],
@@ -224,4 +234,18 @@ function createRedactionRoutes(core: Core, temporal: TemporalConnection, logger:
     logger,
   })
   return redactionRoutes({ redactions, cursors, organizations })
+}
+
+function createOffboardingRoutes(core: Core, temporal: TemporalConnection, logger: Logger): Router {
+  const { client, retention, systemEvents, organizations } = core
+  const offboardings = createOffboardingService({
+    client,
+    store: core.offboarding.store,
+    holds: retention.holds,
+    systemEvents,
+    describe: (id) => organizations.describe(id),
+    temporal,
+    logger,
+  })
+  return offboardingRoutes({ offboardings })
 }

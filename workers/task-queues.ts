@@ -3,6 +3,10 @@ import { createAnchorActivities, type AnchorActivityDependencies } from '../acti
 import { createErasingActivities, type ErasingActivityDependencies } from '../activities/erasing.js'
 import { unavailableSteps } from '../activities/erasing-unavailable.js'
 import { createErasureActivities } from '../activities/erasure.js'
+import {
+  createOffboardingActivities,
+  type OffboardingActivityDependencies,
+} from '../activities/offboarding.js'
 import { createRedactionActivities, type RedactionActivityDependencies } from '../activities/redaction.js'
 import { createExpiryActivities, type ExpiryActivityDependencies } from '../activities/expiry.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
@@ -38,6 +42,8 @@ export interface WorkerDependencies {
   }
   /** Of the queue `erasure`, too. Without it redactions wait for a worker that has it. */
   readonly redacting?: RedactionActivityDependencies
+  /** Likewise. */
+  readonly offboarding?: OffboardingActivityDependencies
   /** Of the queue `erasure`, too. Without it rotations of the period key wait for a worker that has it. */
   readonly rotating?: RotationActivityDependencies
 }
@@ -65,13 +71,14 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   },
   erasure: {
     taskQueue: erasureTaskQueue,
-    activities({ erasure, redacting, rotating }) {
+    activities({ erasure, redacting, offboarding, rotating }) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
       const { steps = unavailableSteps } = erasure
       return {
         ...createErasureActivities(erasure),
         ...('erasing' in steps ? createErasingActivities(steps) : steps),
         ...(redacting === undefined ? {} : createRedactionActivities(redacting)),
+        ...(offboarding === undefined ? {} : createOffboardingActivities(offboarding)),
         ...(rotating === undefined ? {} : createRotationActivities(rotating)),
       }
     },

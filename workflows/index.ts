@@ -2,6 +2,7 @@
 export { anchor } from './anchor.js'
 export { archive } from './archive.js'
 export { erasure } from './erasure.js'
+export { offboarding } from './offboarding.js'
 export { redaction } from './redaction.js'
 export { expire } from './expire.js'
 export { expirySweep } from './expiry-sweep.js'

@@ -16,6 +16,7 @@ const permissionTable = {
   exports: ['owner', 'auditor', 'privacy_officer'],
   'erasure.submit': ['owner', 'privacy_officer'],
   'erasure.decide': ['privacy_officer'],
+  'offboarding.read': ['owner', 'operator'],
   operate: ['operator'],
 } as const satisfies Record<string, readonly Role[]>
 

@@ -43,6 +43,7 @@ export interface AppDependencies {
     readonly archive?: Router
     readonly erasures?: Router
     readonly redactions?: Router
+    readonly offboarding?: Router
     /** Public: it is mounted before authentication. */
     readonly anchor?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
@@ -82,6 +83,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.archive,
     routers.erasures,
     routers.redactions,
+    routers.offboarding,
     routers.codec,
   ]) {
     if (router !== undefined) app.use(router)

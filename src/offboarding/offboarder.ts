@@ -21,7 +21,6 @@ import type { Db, MongoClient } from 'mongodb'
 import { ArchiveStoreError, type ArchiveStore } from '../archive/stores/contract.js'
 import { notFound } from '../errors.js'
 import type { SystemEventWriter } from '../events/contract.js'
-import type { EventCollection } from '../events/store.js'
 import { collectionNames } from '../mongo/collections.js'
 import { inTransaction } from '../mongo/transaction.js'
 import { systemOrganizationId } from '../organizations/contract.js'
@@ -47,7 +46,6 @@ export interface OffboarderDependencies {
   readonly client: MongoClient
   readonly db: Db
   readonly store: OffboardingStore
-  readonly events: EventCollection
   readonly holds: Pick<HoldService, 'active'>
   readonly lifecycle: Lifecycle
   readonly organizations: OrganizationClosing

@@ -17,6 +17,7 @@ import { ensureEventIndexes } from '../events/store.js'
 import { ensureRotationSchedule } from '../key-rotation/start-rotation.js'
 import type { Logger } from '../logging.js'
 import { ensureOrganizationCollection } from '../organizations/store.js'
+import { ensureOffboardingIndexes } from '../offboarding/store.js'
 import { ensureRedactionIndexes } from '../redaction/store.js'
 import { ensureRetentionIndexes } from '../retention/retention.js'
 import { ensureSweepSchedule } from '../retention/start-sweep.js'
@@ -61,6 +62,7 @@ export async function setUpDatabase(config: Config, logger: Logger): Promise<Set
     await ensureErasureProgress(core.db)
     await ensureDeliveryCollections(core.db)
     await ensureRedactionIndexes(core.db)
+    await ensureOffboardingIndexes(core.db)
     await ensureRetentionIndexes(core.db)
     await ensureLogIndexes(logCollections(core.db))
     await ensureSegmentLookupIndex(core.db)

@@ -33,6 +33,10 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { registerErasureMetrics } = await import('../../erasure/erasure-metrics.js')
     const { registerAnchorMetrics } = await import('../../transparency-log/anchor/anchor-metrics.js')
     const { registerRotationMetrics } = await import('../../key-rotation/rotation-metrics.js')
+    const { createExecutions } = await import('../../offboarding/executions.js')
+    const { createOffboarder } = await import('../../offboarding/offboarder.js')
+    const { connectTemporal, temporalOptions } = await import('../../temporal/client.js')
+    const temporal = await connectTemporal(temporalOptions(config))
     const core = await openCore(config, logger)
     try {
       if ((options.queues ?? config.queues).includes('seal')) await surveyLogs(core, logger)
@@ -61,6 +65,10 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
             },
           },
           redacting: { redactor: core.redactions.redactor, logger },
+          offboarding: {
+            offboarder: createOffboarder({ ...core.offboarding, executions: createExecutions(temporal) }),
+            logger,
+          },
           sealing: { sealer, pending, alarms, anchoring, logger, onSealed: (events) => (sealed += events) },
         },
         registerMetrics(registry) {
@@ -82,6 +90,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
       await workers.stop()
     } finally {
       await core.close()
+      await temporal.close()
     }
     logger.info('work.stopped')
   } finally {

@@ -1,0 +1,95 @@
+/** The offboarding part of `/openapi.json`, in zod-openapi's form. */
+import { z } from 'zod'
+import type { ErrorCode } from '../errors.js'
+import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import {
+  emptySchema,
+  offboardingBodySchema,
+  offboardingListSchema,
+  offboardingOrganizationSchema,
+  offboardingPathSchema,
+  offboardingViewSchema,
+} from './schema.js'
+
+const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
+const idempotencyKey = z.object({
+  'Idempotency-Key': z
+    .string()
+    .max(256)
+    .optional()
+    .meta({ description: 'A repeat under the same key changes nothing.' }),
+})
+const base = '/v1/organizations/{org}/offboarding'
+const tags = ['offboarding']
+
+const acting = (
+  summary: string,
+  description: string,
+  status: '200' | '202',
+  ...problems: readonly ErrorCode[]
+) => ({
+  post: {
+    tags,
+    summary,
+    description,
+    requestParams: { path: offboardingPathSchema },
+    requestBody: { required: false, content: json(emptySchema) },
+    responses: {
+      [status]: { description: 'The offboarding as it is afterwards.', content: json(offboardingViewSchema) },
+      ...problemResponses('invalid', 'forbidden', 'not_found', 'wrong_state', ...problems),
+    },
+  },
+})
+
+export const offboardingPaths: ApiPaths = {
+  [base]: {
+    post: {
+      tags,
+      summary: 'Ask for an organization to be taken out of the deployment',
+      description:
+        'Another owner has to approve it. Then cooling off begins, and after it there is no way back.',
+      requestParams: { path: offboardingOrganizationSchema, header: idempotencyKey },
+      requestBody: { required: true, content: json(offboardingBodySchema) },
+      responses: {
+        '202': { description: 'It waits for its approval.', content: json(offboardingViewSchema) },
+        ...problemResponses('invalid', 'forbidden', 'not_found', 'wrong_state', 'on_hold', 'offboarded'),
+      },
+    },
+    get: {
+      tags,
+      summary: 'The offboardings of an organization, newest first',
+      description: 'Also once it is gone; 404 where there is none.',
+      requestParams: { path: offboardingOrganizationSchema },
+      responses: {
+        '200': { description: 'All of them.', content: json(offboardingListSchema) },
+        ...problemResponses('invalid', 'forbidden', 'not_found'),
+      },
+    },
+  },
+  [`${base}/{id}`]: {
+    get: {
+      tags,
+      summary: 'One offboarding, with its checklist',
+      requestParams: { path: offboardingPathSchema },
+      responses: {
+        '200': { description: 'The offboarding.', content: json(offboardingViewSchema) },
+        ...problemResponses('forbidden', 'not_found'),
+      },
+    },
+  },
+  [`${base}/{id}/approve`]: acting(
+    'Approve an offboarding',
+    'Never by who asked for it. Cooling off begins.',
+    '200',
+    'four_eyes',
+    'on_hold',
+    'temporal_unavailable',
+  ),
+  [`${base}/{id}/withdraw`]: acting('Withdraw an offboarding', 'Until cooling off is over.', '200'),
+  [`${base}/{id}/retry`]: acting(
+    'Go on after an operator has seen to what stopped it',
+    'Where its state is `needs_operator`.',
+    '202',
+    'temporal_unavailable',
+  ),
+}
