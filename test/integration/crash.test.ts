@@ -134,11 +134,17 @@ async function killAndWait(part: string): Promise<void> {
   throw new Error(`${part} was not restarted`)
 }
 
+/** The load goes on: waits until so many more were acknowledged. */
+async function acknowledgedMore(count: number): Promise<void> {
+  const before = acknowledged.size
+  await expect.poll(() => acknowledged.size - before, { timeout: 60_000 }).toBeGreaterThanOrEqual(count)
+}
+
 test('kill -9 of API, database and worker loses and doubles nothing', async () => {
   const load = startLoad('killed')
-  await sleep(1_000)
+  await acknowledgedMore(40)
   await killAndWait('serve')
-  await sleep(1_000)
+  await acknowledgedMore(40)
   const scan = await insist(() =>
     call(
       'POST',
@@ -150,7 +156,7 @@ test('kill -9 of API, database and worker loses and doubles nothing', async () =
   expect(scan.status).toBeLessThan(300)
   scansExpected.push(String(scan.body['id']))
   await killAndWait('mongod')
-  await sleep(1_000)
+  await acknowledgedMore(40)
   await killAndWait('work')
   const path = `/v1/organizations/${organizationId}/scans/${String(scan.body['id'])}`
   const finished = await insist(() =>
@@ -159,9 +165,8 @@ test('kill -9 of API, database and worker loses and doubles nothing', async () =
   expect(finished.status).toBe(202)
   await killAndWait('work')
   await killAndWait('serve')
-  await sleep(500)
+  await acknowledgedMore(10)
   await load.stop()
-  expect(acknowledged.size).toBeGreaterThan(100)
   for (let tries = 0; tries < 300; tries += 1) {
     const answer = await insist(() =>
       call('GET', `/v1/organizations/${organizationId}/events?action=annals.scan.finished`),
