@@ -1,6 +1,6 @@
 /** One call against real receivers on real sockets: what each of them can do to it is one result, in bounded time. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { createSender, type SenderOptions } from '../../../src/delivery/sender.js'
 import { answering, startReceiver, testAuthority, type Receiver } from '../../support/receiver.js'
 
@@ -130,18 +130,13 @@ test('no redirect is followed, wherever to', async () => {
 test('no proxy of the environment is asked', async () => {
   const proxy = await startReceiver()
   const names = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NODE_USE_ENV_PROXY'] as const
-  const before = names.map((name) => process.env[name])
   try {
-    for (const name of names) process.env[name] = name === 'NODE_USE_ENV_PROXY' ? '1' : proxy.url
+    for (const name of names) vi.stubEnv(name, name === 'NODE_USE_ENV_PROXY' ? '1' : proxy.url)
     expect(await send(plain.url)).toMatchObject({ status: 204 })
     expect(await send(secure.url)).toMatchObject({ status: 204 })
     expect(proxy.calls).toEqual([])
   } finally {
-    names.forEach((name, position) => {
-      const value = before[position]
-      if (value === undefined) Reflect.deleteProperty(process.env, name)
-      else process.env[name] = value
-    })
+    vi.unstubAllEnvs()
     await proxy.close()
   }
 })
