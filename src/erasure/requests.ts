@@ -34,6 +34,8 @@ export function createErasureRequests(deps: {
 
   return {
     async open(request) {
+      // Before what the step will read: whatever of the request a rotation has wrapped anew by then opens here.
+      await periods.refresh()
       const document = await store.find(request)
       if (document === null) throw notFound()
       const found = await opened(document)

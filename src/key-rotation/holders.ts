@@ -83,20 +83,25 @@ export function createKeyHolders({ db, periods, keysetOf }: KeyHolderDependencie
     )
     await noteCopies(fenced, under)
     const writes: AnyBulkWriteOperation<SubjectDocument>[] = []
+    let opened: { readonly period: number; readonly keyset: OrganizationKeyset } | undefined
     for (const document of page) {
       const { _id, organizationId, key } = document
       if (key === undefined) continue
-      if (await isUnopenable(key.period, () => isOrphan(document))) {
-        writes.push({ deleteOne: { filter: { _id, 'key.period': key.period } } })
-        continue
+      // Ids go by organization: what the one before needed is mostly what this one needs.
+      if (opened?.period !== key.period || opened.keyset.organizationId !== organizationId) {
+        if (await isUnopenable(key.period, () => isOrphan(document))) {
+          writes.push({ deleteOne: { filter: { _id, 'key.period': key.period } } })
+          continue
+        }
+        opened = { period: key.period, keyset: await keysetOf(organizationId) }
       }
-      const keyset = await keysetOf(organizationId)
+      const { keyset } = opened
       const reference = _id.slice(organizationId.length + 1)
-      const opened = openSubjectKey(keyset, periods, reference, document)
+      const subjectKey = openSubjectKey(keyset, periods, reference, document)
       writes.push({
         updateOne: {
           filter: { _id, 'key.period': key.period },
-          update: { $set: { key: wrapSubjectKey(keyset, under, reference, opened) } },
+          update: { $set: { key: wrapSubjectKey(keyset, under, reference, subjectKey) } },
         },
       })
     }
@@ -167,18 +172,24 @@ export function createKeyHolders({ db, periods, keysetOf }: KeyHolderDependencie
     const rest = after === undefined ? left : { $and: [{ _id: { $gt: after } }, left] }
     const found = collection.find(rest as Filter<Document>, { sort: { _id: 1 }, hint: { _id: 1 }, batchSize })
     let page: Document[] = []
+    // One page is written while the next is read: never more, and reported in their order.
+    let writing = Promise.resolve()
     const flush = async () => {
-      const last = page.at(-1)
-      if (last === undefined) return
-      const count = await rewrapPage(page, under)
+      const full = page
+      const last = full.at(-1)
       page = []
-      onBatch({ after: last._id, rewrapped: count })
+      await writing
+      if (last === undefined) return
+      writing = rewrapPage(full, under).then((rewrapped) => onBatch({ after: last._id, rewrapped }))
+      // Its failure is met by the next flush, which may be a while.
+      writing.catch(() => undefined)
     }
     for await (const document of found) {
       page.push(document as Document)
       if (page.length === batchSize) await flush()
     }
     await flush()
+    await writing
   }
 
   return {
