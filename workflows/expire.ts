@@ -30,7 +30,13 @@ const retry = {
   backoffCoefficient: 3,
   maximumInterval: '1m',
   maximumAttempts: 6,
-  nonRetryableErrorTypes: ['archive_conflict', 'archive_altered', 'verification_failed', 'log_unreadable'],
+  nonRetryableErrorTypes: [
+    'archive_conflict',
+    'archive_altered',
+    'archive_refused',
+    'verification_failed',
+    'log_unreadable',
+  ],
 } satisfies RetryPolicy
 
 const long = (summary: string) =>
