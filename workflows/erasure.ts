@@ -15,6 +15,7 @@ import {
   condition,
   continueAsNew,
   defineQuery,
+  defineSignal,
   defineUpdate,
   proxyActivities,
   setCurrentDetails,
@@ -28,6 +29,7 @@ import {
   actionIdPattern,
   erasureActions,
   erasureWorkflowId,
+  holdReleasedSignal,
   operatorReasons,
   stateQuery,
   type ActionReference,
@@ -110,9 +112,14 @@ async function run(input: ErasureInput): Promise<ErasureResult> {
   const request = checkInput(input)
   const historyEvents = input.historyEvents ?? erasureTiming.historyEvents
   const queue: Asked[] = []
+  /** A hold was released since the holds were looked at. */
+  const told = { holdReleased: false }
   let snapshot = input.snapshot
 
   setHandler(defineQuery<ErasureSnapshot | null>(stateQuery), () => snapshot ?? null)
+  setHandler(defineSignal(holdReleasedSignal), () => {
+    told.holdReleased = true
+  })
   for (const action of erasureActions) {
     setHandler(
       defineUpdate<ActionAnswer, [ActionReference]>(action),
@@ -161,7 +168,11 @@ async function run(input: ErasureInput): Promise<ErasureResult> {
       await answer(asked)
       continue
     }
-    const step = nextStep(snapshot, Date.now())
+    const waitsForHold: boolean = snapshot.state === 'on_hold'
+    const step = nextStep(
+      waitsForHold && told.holdReleased ? { ...snapshot, recheckMs: null } : snapshot,
+      Date.now(),
+    )
     if (running !== undefined && (step.do === 'close' || (step.do === 'run' && step.step !== running.step))) {
       // It was withdrawn, or denied, while a step ran that changes nothing.
       running.scope.cancel()
@@ -186,6 +197,7 @@ async function run(input: ErasureInput): Promise<ErasureResult> {
         take(await activities('Say that it is overdue').escalateErasure(request, Date.now()))
         break
       case 'advance':
+        if (waitsForHold) told.holdReleased = false
         take(
           await activities('Record where it stands').advanceErasure(request, {
             event: step.event,
@@ -210,7 +222,10 @@ async function run(input: ErasureInput): Promise<ErasureResult> {
           if (queue.length > 0) break
           await continueAsNew<typeof erasure>({ ...input, snapshot })
         }
-        await until(step.untilMs, () => queue.length > 0 || historyIsLong(historyEvents))
+        await until(
+          step.untilMs,
+          () => queue.length > 0 || (waitsForHold && told.holdReleased) || historyIsLong(historyEvents),
+        )
     }
   }
 }

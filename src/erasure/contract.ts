@@ -11,6 +11,8 @@
 export const erasureWorkflowType = 'erasure'
 export const erasureTaskQueue = 'annals-erasure'
 export const stateQuery = 'state'
+/** No payload: a hold of the organization was released, so that a request that waits for one may look again. */
+export const holdReleasedSignal = 'annals.erasure.hold_released'
 
 export const erasureIdPattern = /^erasure_[0-7][0-9a-hjkmnp-tv-z]{25}$/
 

@@ -18,13 +18,15 @@ export interface HoldRoutesDependencies {
   readonly cursors: CursorCodec
   /** @throws AnnalsError `not_found` | `wrong_region` */
   readonly organizations: { require(id: string): Promise<unknown> }
+  /** Tells what waits that a hold is gone; never fails, and is not waited for. */
+  readonly onReleased: (organizationId: string) => Promise<void>
 }
 
 const base = '/v1/organizations/:org/holds'
 const holdIdPattern = idPattern('hold')
 
 /** Expects `requestContext` and `authentication` before it, and the problem handler behind it. */
-export function holdRoutes({ holds, cursors, organizations }: HoldRoutesDependencies): Router {
+export function holdRoutes({ holds, cursors, organizations, onReleased }: HoldRoutesDependencies): Router {
   const router = Router({ caseSensitive: true })
 
   /** Who asks, for which organization: one that is there. */
@@ -70,7 +72,9 @@ export function holdRoutes({ holds, cursors, organizations }: HoldRoutesDependen
 
   router.post(`${base}/:id/release`, async (request, response) => {
     const { organizationId, author } = await asked(request, response)
-    response.json(holdView(await holds.release(organizationId, holdIdOf(request), author)))
+    const released = await holds.release(organizationId, holdIdOf(request), author)
+    void onReleased(organizationId)
+    response.json(holdView(released))
   })
 
   return router

@@ -175,6 +175,37 @@ test('where everything is held the request waits, and goes on by itself once the
   }
 })
 
+test('the release of a hold is looked at when it happens, and a release that comes too early is not lost', async () => {
+  world.answers.fence = () => ({ result: 'held' })
+  try {
+    const id = await approved()
+    await pass(25 * hourMs)
+    await reaches(id, 'on_hold')
+    const fences = () => world.stepsOf(id).filter((step) => step === 'fence').length
+    const before = fences()
+    // Of another hold: it looks again, and waits on.
+    await releaseAHold()
+    await expect.poll(fences).toBe(before + 1)
+    await reaches(id, 'on_hold')
+    world.answers.fence = () => ({ result: 'fenced' })
+    await releaseAHold()
+    // No time passes here.
+    await reaches(id, 'completed')
+  } finally {
+    world.answers.fence = () => ({ result: 'fenced' })
+  }
+})
+
+/** Places a hold on something else, and releases it. */
+async function releaseAHold(): Promise<void> {
+  const holds = `/v1/organizations/${organizationId}/holds`
+  const placed = await world.request('POST', holds, {
+    body: { scope: { action: 'case.*' }, reason: 'litigation' },
+  })
+  const { id } = placed.body as { id: string }
+  expect((await world.request('POST', `${holds}/${id}/release`, { body: {} })).status).toBe(200)
+}
+
 test('a request on hold can still be withdrawn', async () => {
   world.answers.fence = () => ({ result: 'held' })
   try {
