@@ -54,6 +54,8 @@ export interface WriteOptions {
   readonly lockUntil?: Date | undefined
   /** Place in the erasure ledger up to which erasures have been applied to the events. Default 0. */
   readonly ledgerSequence?: number
+  /** Asked right before the content is put under a signed manifest; throws where it must not be any more. */
+  readonly beforeContent?: () => Promise<void>
   /** Leaves so far. */
   readonly onProgress?: (leaves: number) => void
   /** Checked between tiles; throws its reason. */
@@ -145,6 +147,7 @@ export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWri
           ledgerSequence,
           records: records.manifestSha256,
         }
+        await options.beforeContent?.()
         const content = await publisher.content(range, packing.contentFile, 1, contentStatement, signing)
         return {
           ...range,

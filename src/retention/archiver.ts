@@ -98,6 +98,8 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       const leaves = await tileLeaves(range, tile)
       const records = (await log.records(organizationId, generation, tile)) ?? []
       const rows = await hotRows(organizationId, leaves)
+      // Another was quicker, and deletes already: what is missing was archived, and is not gone.
+      if (rows.size < leaves.length) await requireUnrecorded(range)
       yield leaves.map((leaf) => {
         const row = rows.get(leaf.eventId)
         return {
@@ -108,6 +110,11 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
         }
       })
     }
+  }
+
+  /** @throws TakenOverError */
+  async function requireUnrecorded(range: SegmentRange): Promise<void> {
+    if ((await segments.find(range)) !== undefined) throw new TakenOverError()
   }
 
   async function hotRows(organizationId: string, leaves: readonly LogLeaf[]) {
@@ -275,15 +282,21 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       const ledgerSequence = await deps.ledger.newest(range.organizationId)
       const evidence = await readEvidence(log, deps.logKeys, range)
       const seenLeaves = { allOfArchiving: true }
-      const written = await writer.write(range, noting(leavesOf(range, options.signal), seenLeaves), {
-        evidence,
-        previous,
-        ledgerSequence,
-        lockUntil: await lockOf(range),
-        ...options,
-      })
+      const written = await writer
+        .write(range, noting(leavesOf(range, options.signal), seenLeaves), {
+          evidence,
+          previous,
+          ledgerSequence,
+          lockUntil: await lockOf(range),
+          beforeContent: () => requireUnrecorded(range),
+          ...options,
+        })
+        .catch((error: unknown) => {
+          if (!(error instanceof TakenOverError)) throw error
+          return undefined
+        })
       // Another was quicker: what was read may be half deleted, and must become no revision of a recorded segment.
-      if ((await segments.find(range)) !== undefined) {
+      if (written === undefined || (await segments.find(range)) !== undefined) {
         await segments.dropClaim(range)
         return 'recorded'
       }
@@ -381,6 +394,11 @@ async function* noting(
     seen.allOfArchiving &&= leaves.every(({ record }) => isOfArchiving(record))
     yield leaves
   }
+}
+
+/** The range became a segment while it was exported here: another export took over. */
+class TakenOverError extends Error {
+  override readonly name = 'TakenOverError'
 }
 
 /** The content was written anew while it was read back: read it again. */
