@@ -6,7 +6,7 @@ import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { idempotencyKeyOf, pageOf, pageQuery, pageSchema } from '../http/list.js'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, jsonContent, problemResponses } from '../http/openapi.js'
 import { requestIdOf } from '../http/request-context.js'
 import { parseInput } from '../http/validate.js'
 import { idPattern } from '../ids.js'
@@ -98,7 +98,6 @@ const keyWithSecretSchema = keySchema
   .extend({ secret: z.string().meta({ description: 'Shown this once' }) })
   .meta({ id: 'AccessKeyWithSecret' })
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
 const idParameter = z.object({ id: keyId })
 const bodyProblems = ['malformed', 'too_large', 'unsupported_media_type', 'invalid'] as const
 
@@ -110,9 +109,9 @@ export const accessKeyPaths: ApiPaths = {
       description:
         'The answer holds its secret, which is never shown again: a repeat with the same `Idempotency-Key` is 409 `key_exists`. `principal` is needed for an auditor and a privacy officer.',
       requestParams: { header: z.object({ 'Idempotency-Key': z.string().optional() }) },
-      requestBody: { content: json(newAccessKeySchema), required: true },
+      requestBody: { content: jsonContent(newAccessKeySchema), required: true },
       responses: {
-        '201': { description: 'The key and its secret', content: json(keyWithSecretSchema) },
+        '201': { description: 'The key and its secret', content: jsonContent(keyWithSecretSchema) },
         ...problemResponses('forbidden', 'key_exists', ...bodyProblems),
       },
     },
@@ -122,7 +121,7 @@ export const accessKeyPaths: ApiPaths = {
       description: 'Those bound to nothing beyond what the caller is bound to.',
       requestParams: { query: listQuery },
       responses: {
-        '200': { description: 'A page', content: json(pageSchema(keySchema)) },
+        '200': { description: 'A page', content: jsonContent(pageSchema(keySchema)) },
         ...problemResponses('forbidden', 'invalid', 'cursor_invalid'),
       },
     },
@@ -143,9 +142,9 @@ export const accessKeyPaths: ApiPaths = {
       description:
         'The replaced secret works for `graceSeconds` more (default a day); one replaced earlier ends now.',
       requestParams: { path: idParameter },
-      requestBody: { content: json(rotationSchema) },
+      requestBody: { content: jsonContent(rotationSchema) },
       responses: {
-        '200': { description: 'The key and its new secret', content: json(keyWithSecretSchema) },
+        '200': { description: 'The key and its new secret', content: jsonContent(keyWithSecretSchema) },
         ...problemResponses('forbidden', 'not_found', 'wrong_state', ...bodyProblems),
       },
     },

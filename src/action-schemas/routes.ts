@@ -7,7 +7,7 @@ import { actionPattern } from '../events/schema.js'
 import { limits as eventLimits } from '../events/limits.js'
 import { authorize } from '../http/authentication.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, jsonContent, problemResponses } from '../http/openapi.js'
 import { requestIdOf } from '../http/request-context.js'
 import { invalid, parseInput } from '../http/validate.js'
 import { actionSchemaLimits } from './contract.js'
@@ -90,8 +90,6 @@ const versionView = z
   })
   .meta({ id: 'ActionSchema' })
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-
 export const actionSchemaPaths: ApiPaths = {
   '/v1/action-schemas/{action}': {
     put: {
@@ -100,9 +98,9 @@ export const actionSchemaPaths: ApiPaths = {
       description:
         'For all organizations of the deployment, within 5 s. From then on, events of the action need a version that has a schema, and must fit it. A version never changes: the same schema again answers 200, another one 409.',
       requestParams: { path: actionParameter },
-      requestBody: { required: true, content: json(bodySchema) },
+      requestBody: { required: true, content: jsonContent(bodySchema) },
       responses: {
-        '200': { description: 'Added, or as it was', content: json(versionView) },
+        '200': { description: 'Added, or as it was', content: jsonContent(versionView) },
         ...problemResponses(
           'malformed',
           'forbidden',
@@ -120,7 +118,7 @@ export const actionSchemaPaths: ApiPaths = {
       responses: {
         '200': {
           description: 'The versions, the oldest first',
-          content: json(z.object({ action: z.string(), versions: z.array(versionView) })),
+          content: jsonContent(z.object({ action: z.string(), versions: z.array(versionView) })),
         },
         ...problemResponses('forbidden', 'not_found'),
       },

@@ -1,6 +1,5 @@
 /** The archive part of `/openapi.json`, in zod-openapi's form. */
-import { z } from 'zod'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   archivePathSchema,
   listRestoresSchema,
@@ -11,15 +10,6 @@ import {
 } from './restores/schema.js'
 import { listSegmentsSchema, segmentListSchema } from './segment-schema.js'
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-const idempotencyKey = z.object({
-  'Idempotency-Key': z
-    .string()
-    .max(256)
-    .optional()
-    .meta({ description: 'A repeat under the same key changes nothing.' }),
-})
-
 export const archivePaths: ApiPaths = {
   '/v1/organizations/{org}/archive/segments': {
     get: {
@@ -27,7 +17,7 @@ export const archivePaths: ApiPaths = {
       summary: 'List what is archived, newest leaves first',
       requestParams: { path: archivePathSchema, query: listSegmentsSchema },
       responses: {
-        '200': { description: 'One page.', content: json(segmentListSchema) },
+        '200': { description: 'One page.', content: jsonContent(segmentListSchema) },
         ...problemResponses('invalid', 'not_found', 'cursor_invalid'),
       },
     },
@@ -38,10 +28,10 @@ export const archivePaths: ApiPaths = {
       summary: 'Bring a stretch of time back from the archive for some days',
       description:
         'Once its state is `restored`, searches find the events under `source=restored`. What was erased stays erased.',
-      requestParams: { path: archivePathSchema, header: idempotencyKey },
-      requestBody: { required: true, content: json(restoreBodySchema) },
+      requestParams: { path: archivePathSchema, header: idempotencyKeyHeader },
+      requestBody: { required: true, content: jsonContent(restoreBodySchema) },
       responses: {
-        '202': { description: 'It is being copied.', content: json(restoreViewSchema) },
+        '202': { description: 'It is being copied.', content: jsonContent(restoreViewSchema) },
         ...problemResponses(
           'invalid',
           'forbidden',
@@ -56,7 +46,7 @@ export const archivePaths: ApiPaths = {
       summary: 'List restores, newest first',
       requestParams: { path: archivePathSchema, query: listRestoresSchema },
       responses: {
-        '200': { description: 'One page.', content: json(restoreListSchema) },
+        '200': { description: 'One page.', content: jsonContent(restoreListSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found', 'cursor_invalid'),
       },
     },
@@ -67,7 +57,7 @@ export const archivePaths: ApiPaths = {
       summary: 'One restore',
       requestParams: { path: restorePathSchema },
       responses: {
-        '200': { description: 'The restore.', content: json(restoreViewSchema) },
+        '200': { description: 'The restore.', content: jsonContent(restoreViewSchema) },
         ...problemResponses('forbidden', 'not_found'),
       },
     },

@@ -1,6 +1,6 @@
 /** The erasures part of `/openapi.json`, in zod-openapi's form. */
-import { z } from 'zod'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import type { z } from 'zod'
+import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   approveSchema,
   attestSchema,
@@ -18,14 +18,6 @@ import {
   withdrawSchema,
 } from './schema.js'
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-const idempotencyKey = z.object({
-  'Idempotency-Key': z
-    .string()
-    .max(256)
-    .optional()
-    .meta({ description: 'A repeat under the same key changes nothing.' }),
-})
 const organizationPath = erasurePathSchema.pick({ org: true })
 const actionProblems = problemResponses(
   'invalid',
@@ -41,10 +33,10 @@ const deciding = (summary: string, schema: z.ZodType, description?: string, requ
     tags: ['erasures'],
     summary,
     ...(description === undefined ? {} : { description }),
-    requestParams: { path: erasurePathSchema, header: idempotencyKey },
-    requestBody: { required, content: json(schema) },
+    requestParams: { path: erasurePathSchema, header: idempotencyKeyHeader },
+    requestBody: { required, content: jsonContent(schema) },
     responses: {
-      '200': { description: 'The request as it is afterwards.', content: json(erasureViewSchema) },
+      '200': { description: 'The request as it is afterwards.', content: jsonContent(erasureViewSchema) },
       ...actionProblems,
     },
   },
@@ -70,13 +62,13 @@ export const erasurePaths: ApiPaths = {
       summary: 'Submit an erasure request',
       description:
         'Starts the workflow that sees it through. The deadline is one calendar month after receipt.',
-      requestParams: { path: organizationPath, header: idempotencyKey },
-      requestBody: { required: true, content: json(submitErasureSchema) },
+      requestParams: { path: organizationPath, header: idempotencyKeyHeader },
+      requestBody: { required: true, content: jsonContent(submitErasureSchema) },
       responses: {
-        '202': { description: 'Received.', content: json(erasureViewSchema) },
+        '202': { description: 'Received.', content: jsonContent(erasureViewSchema) },
         '200': {
           description: 'An open request is about the same identifiers: see `duplicateOf`.',
-          content: json(erasureViewSchema),
+          content: jsonContent(erasureViewSchema),
         },
         ...problemResponses(
           'invalid',
@@ -92,7 +84,7 @@ export const erasurePaths: ApiPaths = {
       summary: 'List erasure requests, newest first',
       requestParams: { path: organizationPath, query: listErasuresSchema },
       responses: {
-        '200': { description: 'One page.', content: json(erasureListSchema) },
+        '200': { description: 'One page.', content: jsonContent(erasureListSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found', 'cursor_invalid'),
       },
     },
@@ -103,7 +95,7 @@ export const erasurePaths: ApiPaths = {
       summary: 'One request, with its scope and evidence',
       requestParams: { path: erasurePathSchema, query: showErasureSchema },
       responses: {
-        '200': { description: 'The request.', content: json(erasureDetailSchema) },
+        '200': { description: 'The request.', content: jsonContent(erasureDetailSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found'),
       },
     },
@@ -137,10 +129,10 @@ export const erasurePaths: ApiPaths = {
     post: {
       tags: ['erasures'],
       summary: 'Go on after an operator has seen to what stopped it',
-      requestParams: { path: erasurePathSchema, header: idempotencyKey },
-      requestBody: { required: false, content: json(retrySchema) },
+      requestParams: { path: erasurePathSchema, header: idempotencyKeyHeader },
+      requestBody: { required: false, content: jsonContent(retrySchema) },
       responses: {
-        '202': { description: 'It goes on.', content: json(erasureViewSchema) },
+        '202': { description: 'It goes on.', content: jsonContent(erasureViewSchema) },
         ...actionProblems,
       },
     },

@@ -48,6 +48,18 @@ export function problemResponses(...codes: readonly ErrorCode[]): ZodOpenApiResp
   )
 }
 
+/** A body in JSON, for `content`. */
+export const jsonContent = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
+
+/** The header of routes that may be repeated. */
+export const idempotencyKeyHeader = z.object({
+  'Idempotency-Key': z
+    .string()
+    .max(256)
+    .optional()
+    .meta({ description: 'A repeat under the same key changes nothing.' }),
+})
+
 /** OpenAPI's types want the class of a status to be seen. */
 const statusKey = (status: number) => {
   const rest = String(status).slice(1)

@@ -1,7 +1,6 @@
 /** The offboarding part of `/openapi.json`, in zod-openapi's form. */
-import { z } from 'zod'
 import type { ErrorCode } from '../errors.js'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   emptySchema,
   offboardingBodySchema,
@@ -11,14 +10,6 @@ import {
   offboardingViewSchema,
 } from './schema.js'
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-const idempotencyKey = z.object({
-  'Idempotency-Key': z
-    .string()
-    .max(256)
-    .optional()
-    .meta({ description: 'A repeat under the same key changes nothing.' }),
-})
 const base = '/v1/organizations/{org}/offboarding'
 const tags = ['offboarding']
 
@@ -33,9 +24,12 @@ const acting = (
     summary,
     description,
     requestParams: { path: offboardingPathSchema },
-    requestBody: { required: false, content: json(emptySchema) },
+    requestBody: { required: false, content: jsonContent(emptySchema) },
     responses: {
-      [status]: { description: 'The offboarding as it is afterwards.', content: json(offboardingViewSchema) },
+      [status]: {
+        description: 'The offboarding as it is afterwards.',
+        content: jsonContent(offboardingViewSchema),
+      },
       ...problemResponses('invalid', 'forbidden', 'not_found', 'wrong_state', ...problems),
     },
   },
@@ -48,10 +42,10 @@ export const offboardingPaths: ApiPaths = {
       summary: 'Ask for an organization to be taken out of the deployment',
       description:
         'Another owner has to approve it. Then cooling off begins, and after it there is no way back.',
-      requestParams: { path: offboardingOrganizationSchema, header: idempotencyKey },
-      requestBody: { required: true, content: json(offboardingBodySchema) },
+      requestParams: { path: offboardingOrganizationSchema, header: idempotencyKeyHeader },
+      requestBody: { required: true, content: jsonContent(offboardingBodySchema) },
       responses: {
-        '202': { description: 'It waits for its approval.', content: json(offboardingViewSchema) },
+        '202': { description: 'It waits for its approval.', content: jsonContent(offboardingViewSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found', 'wrong_state', 'on_hold', 'offboarded'),
       },
     },
@@ -61,7 +55,7 @@ export const offboardingPaths: ApiPaths = {
       description: 'Also once it is gone; 404 where there is none.',
       requestParams: { path: offboardingOrganizationSchema },
       responses: {
-        '200': { description: 'All of them.', content: json(offboardingListSchema) },
+        '200': { description: 'All of them.', content: jsonContent(offboardingListSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found'),
       },
     },
@@ -72,7 +66,7 @@ export const offboardingPaths: ApiPaths = {
       summary: 'One offboarding, with its checklist',
       requestParams: { path: offboardingPathSchema },
       responses: {
-        '200': { description: 'The offboarding.', content: json(offboardingViewSchema) },
+        '200': { description: 'The offboarding.', content: jsonContent(offboardingViewSchema) },
         ...problemResponses('forbidden', 'not_found'),
       },
     },

@@ -5,7 +5,7 @@ import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { pageOf, pageQuery, pageSchema } from '../http/list.js'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, jsonContent, problemResponses } from '../http/openapi.js'
 import { requestIdOf } from '../http/request-context.js'
 import { parseInput } from '../http/validate.js'
 import type { OrganizationService } from './service.js'
@@ -68,8 +68,6 @@ const organizationSchema = z
   })
   .meta({ id: 'Organization' })
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-
 export const organizationPaths: ApiPaths = {
   '/v1/organizations': {
     get: {
@@ -77,7 +75,7 @@ export const organizationPaths: ApiPaths = {
       summary: 'List organizations, by id',
       requestParams: { query: listQuery },
       responses: {
-        '200': { description: 'A page', content: json(pageSchema(organizationSchema)) },
+        '200': { description: 'A page', content: jsonContent(pageSchema(organizationSchema)) },
         ...problemResponses('forbidden', 'invalid', 'cursor_invalid'),
       },
     },
@@ -88,7 +86,7 @@ export const organizationPaths: ApiPaths = {
       summary: 'Read an organization',
       requestParams: { path: orgParameter },
       responses: {
-        '200': { description: 'The organization', content: json(organizationSchema) },
+        '200': { description: 'The organization', content: jsonContent(organizationSchema) },
         ...problemResponses('forbidden', 'not_found', 'wrong_region'),
       },
     },
@@ -98,10 +96,10 @@ export const organizationPaths: ApiPaths = {
       description:
         'What the body leaves out stays as it is. With another `region` than this one, the organization is registered as foreign: from then on every request for it is answered 421.',
       requestParams: { path: orgParameter },
-      requestBody: { content: json(organizationChangeSchema) },
+      requestBody: { content: jsonContent(organizationChangeSchema) },
       responses: {
-        '201': { description: 'Created', content: json(organizationSchema) },
-        '200': { description: 'Changed, or as it was', content: json(organizationSchema) },
+        '201': { description: 'Created', content: jsonContent(organizationSchema) },
+        '200': { description: 'Changed, or as it was', content: jsonContent(organizationSchema) },
         ...problemResponses(
           'malformed',
           'forbidden',

@@ -1,6 +1,5 @@
 /** The redactions part of `/openapi.json`, in zod-openapi's form. */
-import { z } from 'zod'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   approveRedactionSchema,
   listRedactionsSchema,
@@ -11,14 +10,6 @@ import {
   redactionViewSchema,
 } from './schema.js'
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-const idempotencyKey = z.object({
-  'Idempotency-Key': z
-    .string()
-    .max(256)
-    .optional()
-    .meta({ description: 'A repeat under the same key changes nothing.' }),
-})
 const base = '/v1/organizations/{org}/redactions'
 
 export const redactionPaths: ApiPaths = {
@@ -27,10 +18,10 @@ export const redactionPaths: ApiPaths = {
       tags: ['redactions'],
       summary: 'Ask for fields of events to be removed',
       description: 'Another privacy officer has to approve it. Every proof stays valid.',
-      requestParams: { path: redactionOrganizationSchema, header: idempotencyKey },
-      requestBody: { required: true, content: json(redactionBodySchema) },
+      requestParams: { path: redactionOrganizationSchema, header: idempotencyKeyHeader },
+      requestBody: { required: true, content: jsonContent(redactionBodySchema) },
       responses: {
-        '202': { description: 'It waits for its approval.', content: json(redactionViewSchema) },
+        '202': { description: 'It waits for its approval.', content: jsonContent(redactionViewSchema) },
         ...problemResponses(
           'invalid',
           'forbidden',
@@ -46,7 +37,7 @@ export const redactionPaths: ApiPaths = {
       summary: 'List redactions, newest first',
       requestParams: { path: redactionOrganizationSchema, query: listRedactionsSchema },
       responses: {
-        '200': { description: 'One page.', content: json(redactionListSchema) },
+        '200': { description: 'One page.', content: jsonContent(redactionListSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found', 'cursor_invalid'),
       },
     },
@@ -57,7 +48,7 @@ export const redactionPaths: ApiPaths = {
       summary: 'One redaction',
       requestParams: { path: redactionPathSchema },
       responses: {
-        '200': { description: 'The redaction.', content: json(redactionViewSchema) },
+        '200': { description: 'The redaction.', content: jsonContent(redactionViewSchema) },
         ...problemResponses('forbidden', 'not_found'),
       },
     },
@@ -68,9 +59,12 @@ export const redactionPaths: ApiPaths = {
       summary: 'Approve a redaction',
       description: 'Never by who asked for it. The values go within seconds, wherever the events are.',
       requestParams: { path: redactionPathSchema },
-      requestBody: { required: false, content: json(approveRedactionSchema) },
+      requestBody: { required: false, content: jsonContent(approveRedactionSchema) },
       responses: {
-        '200': { description: 'The redaction as it is afterwards.', content: json(redactionViewSchema) },
+        '200': {
+          description: 'The redaction as it is afterwards.',
+          content: jsonContent(redactionViewSchema),
+        },
         ...problemResponses(
           'invalid',
           'forbidden',

@@ -1,6 +1,6 @@
 /** The retention part of `/openapi.json`, in zod-openapi's form. */
 import { z } from 'zod'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import { type ApiPaths, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   holdBodySchema,
   holdListSchema,
@@ -19,10 +19,9 @@ import {
   versionsQuerySchema,
 } from './schema.js'
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
 const path = organizationPathSchema
 const page = (schema: z.ZodType) => ({
-  '200': { description: 'One page.', content: json(schema) },
+  '200': { description: 'One page.', content: jsonContent(schema) },
   ...problemResponses('forbidden', 'not_found', 'invalid', 'cursor_invalid'),
 })
 const idempotencyKey = z.object({
@@ -40,7 +39,7 @@ const policyPaths: ApiPaths = {
       summary: 'The retention policy, and what deletion goes by now',
       requestParams: { path },
       responses: {
-        '200': { description: 'The policy.', content: json(retentionViewSchema) },
+        '200': { description: 'The policy.', content: jsonContent(retentionViewSchema) },
         ...problemResponses('forbidden', 'not_found', 'wrong_region'),
       },
     },
@@ -50,9 +49,9 @@ const policyPaths: ApiPaths = {
       description:
         'A new version, unless nothing changes. Moving to the archive follows it at once; deletion goes by the longest policy of the last seven days.',
       requestParams: { path },
-      requestBody: { required: true, content: json(retentionBodySchema) },
+      requestBody: { required: true, content: jsonContent(retentionBodySchema) },
       responses: {
-        '200': { description: 'In force.', content: json(retentionViewSchema) },
+        '200': { description: 'In force.', content: jsonContent(retentionViewSchema) },
         ...problemResponses('malformed', 'forbidden', 'not_found', 'invalid', 'wrong_state', 'rate_limited'),
       },
     },
@@ -72,9 +71,9 @@ const policyPaths: ApiPaths = {
       description:
         'Now, and within 1, 7, 30, 90 and 365 days. Nothing is changed. An empty body asks about the policy.',
       requestParams: { path },
-      requestBody: { content: json(previewBodySchema) },
+      requestBody: { content: jsonContent(previewBodySchema) },
       responses: {
-        '200': { description: 'The preview.', content: json(previewSchema) },
+        '200': { description: 'The preview.', content: jsonContent(previewSchema) },
         ...problemResponses('malformed', 'forbidden', 'not_found', 'invalid'),
       },
     },
@@ -96,7 +95,7 @@ const runPaths: ApiPaths = {
       summary: 'Archive and expire now what is due',
       requestParams: { path },
       responses: {
-        '202': { description: 'Started, or under way.', content: json(sweepStartedSchema) },
+        '202': { description: 'Started, or under way.', content: jsonContent(sweepStartedSchema) },
         ...problemResponses('forbidden', 'not_found', 'temporal_unavailable'),
       },
     },
@@ -110,12 +109,12 @@ const holdPaths: ApiPaths = {
       summary: 'Place a legal hold',
       description: 'It stops expiry and erasure of what it covers; it does not stop the move to the archive.',
       requestParams: { path, header: idempotencyKey },
-      requestBody: { required: true, content: json(holdBodySchema) },
+      requestBody: { required: true, content: jsonContent(holdBodySchema) },
       responses: {
-        '201': { description: 'In force.', content: json(holdViewSchema) },
+        '201': { description: 'In force.', content: jsonContent(holdViewSchema) },
         '200': {
           description: 'A repeat under the same key: the hold as placed.',
-          content: json(holdViewSchema),
+          content: jsonContent(holdViewSchema),
         },
         ...problemResponses(
           'malformed',
@@ -140,7 +139,7 @@ const holdPaths: ApiPaths = {
       summary: 'One hold',
       requestParams: { path: holdPathSchema },
       responses: {
-        '200': { description: 'The hold.', content: json(holdViewSchema) },
+        '200': { description: 'The hold.', content: jsonContent(holdViewSchema) },
         ...problemResponses('forbidden', 'not_found'),
       },
     },
@@ -152,7 +151,7 @@ const holdPaths: ApiPaths = {
       description: 'What it kept from expiring goes with the next sweep. Releasing it again changes nothing.',
       requestParams: { path: holdPathSchema },
       responses: {
-        '200': { description: 'Released.', content: json(holdViewSchema) },
+        '200': { description: 'Released.', content: jsonContent(holdViewSchema) },
         ...problemResponses('forbidden', 'not_found'),
       },
     },

@@ -1,6 +1,6 @@
 /** The scans part of `/openapi.json`, in zod-openapi's form. */
-import { z } from 'zod'
-import { problemResponses, type ApiPaths } from '../http/openapi.js'
+import type { z } from 'zod'
+import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   finishSchema,
   listScansSchema,
@@ -13,14 +13,6 @@ import {
   startScanSchema,
 } from './schema.js'
 
-const json = <Schema extends z.ZodType>(schema: Schema) => ({ 'application/json': { schema } })
-const idempotencyKey = z.object({
-  'Idempotency-Key': z
-    .string()
-    .max(256)
-    .optional()
-    .meta({ description: 'A repeat under the same key changes nothing.' }),
-})
 const organizationPath = scanPathSchema.pick({ org: true })
 
 const ending = (summary: string, schema: z.ZodType) => ({
@@ -28,10 +20,10 @@ const ending = (summary: string, schema: z.ZodType) => ({
     tags: ['scans'],
     summary,
     description: 'The first end of a scan stands. The same body or Idempotency-Key again is answered again.',
-    requestParams: { path: scanPathSchema, header: idempotencyKey },
-    requestBody: { required: true, content: json(schema) },
+    requestParams: { path: scanPathSchema, header: idempotencyKeyHeader },
+    requestBody: { required: true, content: jsonContent(schema) },
     responses: {
-      '202': { description: 'Stored; `annals.scan.finished` follows.', content: json(scanViewSchema) },
+      '202': { description: 'Stored; `annals.scan.finished` follows.', content: jsonContent(scanViewSchema) },
       ...problemResponses('invalid', 'not_found', 'already_finished'),
     },
   },
@@ -43,11 +35,11 @@ export const scanPaths: ApiPaths = {
       tags: ['scans'],
       summary: 'Start a scan',
       description: 'Writes `annals.scan.started` and starts the workflow that waits for its end.',
-      requestParams: { path: organizationPath, header: idempotencyKey },
-      requestBody: { required: true, content: json(startScanSchema) },
+      requestParams: { path: organizationPath, header: idempotencyKeyHeader },
+      requestBody: { required: true, content: jsonContent(startScanSchema) },
       responses: {
-        '201': { description: 'Started.', content: json(scanViewSchema) },
-        '200': { description: 'A repeat under the same key.', content: json(scanViewSchema) },
+        '201': { description: 'Started.', content: jsonContent(scanViewSchema) },
+        '200': { description: 'A repeat under the same key.', content: jsonContent(scanViewSchema) },
         ...problemResponses('invalid', 'not_found', 'idempotency_conflict', 'temporal_unavailable'),
       },
     },
@@ -56,7 +48,7 @@ export const scanPaths: ApiPaths = {
       summary: 'List scans, newest first',
       requestParams: { path: organizationPath, query: listScansSchema },
       responses: {
-        '200': { description: 'One page.', content: json(scanListSchema) },
+        '200': { description: 'One page.', content: jsonContent(scanListSchema) },
         ...problemResponses('invalid', 'not_found', 'cursor_invalid'),
       },
     },
@@ -67,7 +59,7 @@ export const scanPaths: ApiPaths = {
       summary: 'One scan, with its findings',
       requestParams: { path: scanPathSchema },
       responses: {
-        '200': { description: 'The scan.', content: json(scanDetailSchema) },
+        '200': { description: 'The scan.', content: jsonContent(scanDetailSchema) },
         ...problemResponses('not_found'),
       },
     },
@@ -77,9 +69,9 @@ export const scanPaths: ApiPaths = {
       tags: ['scans'],
       summary: 'Report progress',
       requestParams: { path: scanPathSchema },
-      requestBody: { required: true, content: json(progressSchema) },
+      requestBody: { required: true, content: jsonContent(progressSchema) },
       responses: {
-        '202': { description: 'Stored.', content: json(scanViewSchema) },
+        '202': { description: 'Stored.', content: jsonContent(scanViewSchema) },
         ...problemResponses('invalid', 'not_found', 'already_finished'),
       },
     },
