@@ -50,11 +50,9 @@ export const offboardingViewSchema = z
       lockedObjects: z
         .int()
         .meta({ description: 'Objects of the archive under lock: they go when it ends.' }),
-      keyPeriods: z
-        .array(z.int())
-        .meta({
-          description: 'Until the keys of these periods are deleted, old backups may still be opened.',
-        }),
+      keyPeriods: z.array(z.int()).meta({
+        description: 'Until the keys of these periods are deleted, old backups may still be opened.',
+      }),
     }),
     eventId: z.string().nullable().meta({ description: 'In the log of the deployment, `_annals`.' }),
     endedAt: time.nullable(),
