@@ -236,7 +236,7 @@ export function createArchivedContent(deps: ArchivedContentDependencies): Archiv
         if (wanted.size > 0) throw new TargetError(archiveTarget, 'archive_unavailable')
         const stream = await store.get(one, { offset: 0, length: 1 })
         if (stream === undefined) throw new TargetError(archiveTarget, 'archive_unavailable')
-        for await (const chunk of stream) void chunk
+        await stream.resume().toArray()
       }),
 
     async *pick<Value>(

@@ -142,7 +142,11 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         const { manifests, before = 0, exempt = 0 } = await progress.read(request)
         const manifest = manifests?.text
         if (manifest === undefined) throw new Error('an erasure was to end without its manifest')
-        const metadata = { manifest, ...principalsOf(opened), events: before, exempt }
+        const by = principalsOf(opened)
+        const { organizationId, requestId } = request
+        const named = { ...(manifests?.subjects === undefined ? {} : { subjects: manifests.subjects }), text: manifest }
+        await deps.journal.note({ kind: 'erased', organizationId, requestId, ...by, manifests: named })
+        const metadata = { manifest, ...by, events: before, exempt }
         const { id } = await sealEvent(deps, request, 'annals.subject.erased', metadata, beat)
         await progress.set(request, { erasedEventId: id })
       })
@@ -172,7 +176,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       const { kept } = await splitTexts(progress, removal)
       const places: ReadPlace[] = []
       const onRead = (place: ReadPlace) => places.push(place)
-      const reading = { db, log: deps.log, progress: begun, identifiers: going, kept, cutOff, onRead, beat }
+      const reading = { ...deps, progress: begun, identifiers: going, kept, cutOff, onRead, beat }
       for (const place of await residueOf(reading)) left.add(place)
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () =>

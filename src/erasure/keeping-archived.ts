@@ -65,15 +65,13 @@ export async function keepArchived(archived: ArchivedContent, keeping: Keeping):
 
 /** The same object where it has nothing to keep. */
 function keptIn(event: StoredEvent, keeping: Keeping): StoredEvent {
-  let any = false
   const fields = event.fields.map((field): StoredField => {
     const kept = resealed(keeping, eventIdOf(event._id), field)
     if (kept === undefined || !('subject' in field)) return field
-    any = true
     const { slot, subject, subjectSalt, commitment } = field
     return { slot, subject, subjectSalt, sealed: kept, commitment, restricted: keeping.requestId }
   })
-  return any ? { ...event, fields } : event
+  return fields.every((field, position) => field === event.fields[position]) ? event : { ...event, fields }
 }
 
 /** Every block that is kept in archived content, each opened and held against its commitment. @throws NotKeptError */

@@ -1,13 +1,22 @@
-/** What the second reader is asked of one erasure: nothing of the identifiers, nothing of the subjects, and counts that add up. */
+/**
+ * What the second reader is asked of one erasure: nothing of the identifiers, nothing of the subjects, neither in the
+ * database nor in the archive, and counts that add up over both.
+ */
 import type { Db, Document } from 'mongodb'
+import type { ArchiveStore } from '../archive/stores/contract.js'
+import type { Lifecycle } from '../retention/lifecycle.js'
 import type { LogStore } from '../transparency-log/store.js'
+import { archiveFailure } from './archive-failure.js'
 import type { ErasureIdentifier } from './contract.js'
 import type { FieldName } from './manifests.js'
 import type { CutOff, ErasureProgressDocument } from './progress.js'
+import { readArchive, type ArchiveReading, type ObjectCounts } from './second-reader-archive.js'
 import { readEverything, type ReadPlace } from './second-reader.js'
 
 export interface ResidueReading {
   readonly db: Db
+  readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'>
+  readonly lifecycle: Pick<Lifecycle, 'current'>
   readonly log: Pick<LogStore, 'locate'>
   readonly progress: ErasureProgressDocument
   readonly identifiers: readonly ErasureIdentifier[]
@@ -18,25 +27,107 @@ export interface ResidueReading {
   readonly beat: () => void
 }
 
-/** @returns names of the places where something is left: collections, and `counts` */
+/** @returns names of the places where something is left: collections, `archive`, and `counts` @throws TargetError */
 export async function residueOf(reading: ResidueReading): Promise<string[]> {
-  const { db, progress, identifiers, beat } = reading
-  const { organizationId } = progress
+  const { db, progress, identifiers, beat, cutOff, onRead } = reading
+  const { organizationId, requestId, subjects } = progress
+  const kept = new Set(reading.kept.map(({ eventId, slot }) => `${eventId}/${slot}`))
   const residue = await readEverything(db, {
     organizationId,
     identifiers,
-    kept: new Set(reading.kept.map(({ eventId, slot }) => `${eventId}/${slot}`)),
+    kept,
     isLater: (collection, document) => isLater(reading, collection, document),
-    onRead: reading.onRead,
+    onRead,
     beat,
   })
   const places = new Set(residue.keys())
-  const { erased, exempt } = await countSubjects(db, progress, beat)
-  const moved = (await db.collection('archiveSegments').countDocuments({ organizationId }, { limit: 1 })) > 0
-  // An archive takes events out of the hot store while this goes on; then its own target counts.
-  if (!moved && erased + exempt !== progress.before) places.add('counts')
-  if (exempt !== (progress.exempt ?? 0)) places.add('counts')
+  const archived: ArchiveReading = {
+    organizationId,
+    requestId,
+    identifiers,
+    subjects,
+    kept,
+    isLater: (generation, index) =>
+      generation > cutOff.generation || (generation === cutOff.generation && index > cutOff.index),
+    beat,
+  }
+  const { left, counts } = await fromArchive(reading, { ...archived, onRead })
+  if (left > 0) places.add('archive')
+  const { erased, exempt } = await countAll(reading, archived, new Map(counts))
+  if (!(await addsUp(db, progress, erased, exempt))) places.add('counts')
   return [...places]
+}
+
+async function fromArchive({ archive }: ResidueReading, archived: ArchiveReading) {
+  try {
+    return await readArchive(archive, archived)
+  } catch (error) {
+    throw archiveFailure(error)
+  }
+}
+
+/** Content that expired since the events were counted took some with it; no more than that may be missing. */
+async function addsUp(
+  db: Db,
+  { organizationId, steps, before, exempt: wanted = 0 }: ErasureProgressDocument,
+  erased: number,
+  exempt: number,
+): Promise<boolean> {
+  if (erased + exempt === before && exempt === wanted) return true
+  const since = steps.search?.doneAt
+  if (before === undefined || since === undefined) return false
+  const expired = { organizationId, contentExpiredAt: { $gte: since } }
+  const any = await db.collection('archiveSegments').countDocuments(expired, { limit: 1 })
+  return any > 0 && erased + exempt < before && exempt <= wanted
+}
+
+const maxMoves = 10
+
+/**
+ * Counts the events that name the subjects, each once, hot or archived, at a moment when nothing moved between the two.
+ * @throws Error where something moves all the time
+ */
+async function countAll(
+  reading: ResidueReading,
+  archived: ArchiveReading,
+  counted: Map<string, ObjectCounts>,
+): Promise<{ readonly erased: number; readonly exempt: number }> {
+  const { db, lifecycle, progress, beat } = reading
+  const { organizationId, subjects } = progress
+  if (subjects.length === 0) return { erased: 0, exempt: 0 }
+  const known = new Set(counted.keys())
+  for (let move = 0; move < maxMoves; move += 1) {
+    const seen = await lifecycle.current(organizationId)
+    const named = await namedObjects(db, organizationId)
+    // Objects are never changed: those that were read need not be read again.
+    const unread = new Set([...named].filter((path) => !known.has(path)))
+    if (unread.size > 0) {
+      const { counts } = await fromArchive(reading, { ...archived, only: unread })
+      for (const [path, count] of counts) counted.set(path, count)
+      for (const path of unread) known.add(path)
+    }
+    const inArchive = [...named].flatMap((path) => counted.get(path) ?? [])
+    const there = new Set(inArchive.flatMap(({ erased, exempt }) => [...erased, ...exempt]))
+    const hot = await countSubjects(db, progress, there, beat)
+    if ((await lifecycle.current(organizationId)) !== seen) continue
+    const sum = (of: (counts: ObjectCounts) => number) => inArchive.reduce((all, one) => all + of(one), 0)
+    return {
+      erased: hot.erased + sum(({ erased }) => erased.length),
+      exempt: hot.exempt + sum(({ exempt }) => exempt.length),
+    }
+  }
+  throw new Error('what an organization holds moves all the time')
+}
+
+/** The content that counts: what segments name. */
+async function namedObjects(db: Db, organizationId: string): Promise<ReadonlySet<string>> {
+  const projection = { 'content.file.path': 1 }
+  const named = new Set<string>()
+  for await (const { content } of db.collection('archiveSegments').find({ organizationId }, { projection })) {
+    const path: unknown = Reflect.get(Object(Reflect.get(Object(content), 'file')), 'path')
+    if (typeof path === 'string') named.add(path)
+  }
+  return named
 }
 
 const isEvents = (collection: string) => collection === 'events' || collection === 'restoredEvents'
@@ -68,6 +159,8 @@ async function isLater(
 async function countSubjects(
   db: Db,
   { organizationId, requestId, subjects }: ErasureProgressDocument,
+  /** Ids of those that were counted in the archive. */
+  there: ReadonlySet<string>,
   beat: () => void,
 ): Promise<{ readonly erased: number; readonly exempt: number }> {
   const wanted = new Set(subjects)
@@ -77,8 +170,9 @@ async function countSubjects(
   if (wanted.size === 0) return { erased, exempt }
   const projection = { 'fields.subject': 1, 'fields.sealed': 1, 'fields.restricted': 1 }
   const rows = db.collection('events').find({ organizationId }, { projection, batchSize: 2_000 })
-  for await (const { fields } of rows) {
+  for await (const { _id: id, fields } of rows) {
     if (seen++ % 2_000 === 0) beat()
+    if (there.has(String(id).slice(organizationId.length + 1))) continue
     const theirs = (Array.isArray(fields) ? (fields as Document[]) : []).filter(({ subject }) =>
       wanted.has(String(subject)),
     )

@@ -5,6 +5,7 @@
  *   - no event is lost: each row still makes its leaf;
  *   - the other organization is as it was.
  */
+import { gunzipSync } from 'node:zlib'
 import { BSON } from 'mongodb'
 import { expect } from 'vitest'
 import type { Core } from '../../src/composition.js'
@@ -56,6 +57,24 @@ export async function rawHits(
       if (values.some((value) => text.includes(value.toLowerCase())))
         hits.push(`${name}/${String(document._id)}`)
     }
+  }
+  return hits.sort()
+}
+
+/** Versions of archive objects of an organization whose bytes, unpacked, hold one of the values. */
+export async function archiveHits(
+  { archive }: Pick<Core, 'archive'>,
+  organizationId: string,
+  values: readonly string[],
+): Promise<string[]> {
+  const hits: string[] = []
+  for await (const version of archive.versions(`${organizationId}/`)) {
+    const stream = await archive.getVersion(version)
+    if (stream === undefined) continue
+    const bytes = Buffer.concat((await stream.toArray()) as Buffer[])
+    const text = (version.path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8').toLowerCase()
+    if (values.some((value) => text.includes(value.toLowerCase())))
+      hits.push(`${version.path} ${version.version}`.trim())
   }
   return hits.sort()
 }

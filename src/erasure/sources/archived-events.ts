@@ -7,7 +7,7 @@ import { createMemberReader, MemberGoneError } from '../../archive/member-reader
 import type { SegmentLookup } from '../../archive/segment-lookup.js'
 import { tileOf } from '../../archive/segment.js'
 import type { ArchiveStore } from '../../archive/stores/contract.js'
-import type { StoredEvent } from '../../events/store.js'
+import { eventIdOf, type StoredEvent } from '../../events/store.js'
 import type { LogStore } from '../../transparency-log/store.js'
 import { archiveFailure, archiveTarget } from '../archive-failure.js'
 import type { EventSource } from './contract.js'
@@ -28,8 +28,8 @@ export function archivedEventSource(deps: {
     const leaves = all.filter(({ index }) => index >= from && index < to)
     let now: SegmentDocument | undefined = segment
     for (let rewrite = 0; ; rewrite += 1) {
-      const content: SegmentDocument['content'] | undefined = now?.content
-      if (now === undefined || content == null || content.state === 'expired') return new Map()
+      const content = now?.content ?? null
+      if (now === undefined || content === null || content.state === 'expired') return new Map()
       try {
         return (await members.content(now, content, leaves, tile)).value
       } catch (error) {
@@ -45,7 +45,7 @@ export function archivedEventSource(deps: {
     name: archiveTarget,
     async at(organizationId, { generation, leaves }) {
       const [first, last] = [leaves[0], leaves.at(-1)]
-      if (first === undefined || last === undefined) return []
+      if (first === undefined || last === undefined) return { there: new Set(), events: [] }
       const wanted = new Set(leaves.map(({ index }) => index))
       try {
         const covering = await deps.segments.over(organizationId, generation, first.index, last.index + 1)
@@ -54,7 +54,8 @@ export function archivedEventSource(deps: {
           return [...new Set(ours.map(tileOf))].map((tile) => under(segment, tile))
         })
         const found = (await Promise.all(reads)).flatMap((events) => [...events])
-        return found.flatMap(([index, event]) => (wanted.has(index) ? [event] : []))
+        const events = found.flatMap(([index, event]) => (wanted.has(index) ? [event] : []))
+        return { there: new Set(events.map(({ _id }) => eventIdOf(_id))), events }
       } catch (error) {
         throw archiveFailure(error)
       }

@@ -3,7 +3,7 @@
  * asks one source after the other for those of some leaves: the hot store first, then the archive. An event moves from
  * the one to the other only, and lies in both for a while; so asked in this order it is found, and found once.
  */
-import { eventDocumentId, type StoredEvent } from '../../events/store.js'
+import type { StoredEvent } from '../../events/store.js'
 import type { LogLeaf, LogStore } from '../../transparency-log/store.js'
 import { tileWidth } from '../../transparency-log/tile.js'
 import type { CutOff } from '../progress.js'
@@ -11,8 +11,21 @@ import type { CutOff } from '../progress.js'
 export interface EventSource {
   /** Of the target that answers for what lies there. */
   readonly name: string
-  /** Those events of these leaves (of some neighbouring tiles, in order) that it has. @throws TargetError */
-  at(organizationId: string, leaves: GenerationLeaves): Promise<readonly StoredEvent[]>
+  /**
+   * Those events of these leaves (of some neighbouring tiles, in order) that it has.
+   * @param sieve which of them are worth decoding; a source that reads no BSON decodes all
+   * @throws TargetError
+   */
+  at(organizationId: string, leaves: GenerationLeaves, sieve: EventSieve): Promise<EventsAt>
+}
+
+/** Says of each stored event, by its BSON, whether anybody wants to see it. A no has to be sure. */
+export type EventSieve = (raw: readonly Buffer[]) => Promise<readonly boolean[]>
+
+export interface EventsAt {
+  /** The event ids of all that are there. */
+  readonly there: ReadonlySet<string>
+  readonly events: readonly StoredEvent[]
 }
 
 /** Some events of one source. */
@@ -28,6 +41,9 @@ export interface GenerationLeaves {
 
 const tilesAtOnce = 8
 
+/** Groups of leaves that are looked up at once: the database reads the next while this one is searched. */
+const ahead = 2
+
 /**
  * The events of every generation before the cut-off (absent = all), some tiles at a time; what is in no source is not
  * there any more. Memory does not grow with the log.
@@ -37,16 +53,31 @@ export async function* eventsBefore(
   sources: readonly EventSource[],
   organizationId: string,
   cutOff: CutOff | undefined,
+  sieve: EventSieve,
 ): AsyncGenerator<FoundEvents> {
-  for await (const wanted of leavesBefore(log, organizationId, cutOff)) {
+  async function lookUp(wanted: GenerationLeaves): Promise<FoundEvents[]> {
+    const found: FoundEvents[] = []
     let { leaves } = wanted
     for (const source of sources) {
       if (leaves.length === 0) break
-      const events = await source.at(organizationId, { ...wanted, leaves })
-      const there = new Set(events.map(({ _id }) => _id))
-      leaves = leaves.filter(({ eventId }) => !there.has(eventDocumentId(organizationId, eventId)))
-      yield { source: source.name, events }
+      const { there, events } = await source.at(organizationId, { ...wanted, leaves }, sieve)
+      leaves = leaves.filter(({ eventId }) => !there.has(eventId))
+      found.push({ source: source.name, events })
     }
+    return found
+  }
+  const running: Promise<FoundEvents[]>[] = []
+  try {
+    for await (const wanted of leavesBefore(log, organizationId, cutOff)) {
+      const found = lookUp(wanted)
+      // Whoever waits for it gets its failure; until then it is nobody's.
+      found.catch(() => undefined)
+      running.push(found)
+      if (running.length > ahead) yield* (await running.shift()) ?? []
+    }
+    while (running.length > 0) yield* (await running.shift()) ?? []
+  } finally {
+    await Promise.allSettled(running)
   }
 }
 

@@ -91,13 +91,8 @@ const tileName = (generation: number, tile: number) => `${String(generation)}/${
 
 /** The event without what is to go; the same object where nothing of it is. */
 function without(event: StoredEvent, erased: ReadonlySet<string>, going: Slots): StoredEvent {
-  let any = false
-  const fields = event.fields.map((field): StoredField => {
-    const left = fieldWithout(field, erased, going)
-    if (left !== field) any = true
-    return left
-  })
-  return any ? { ...event, fields } : event
+  const fields = event.fields.map((field) => fieldWithout(field, erased, going))
+  return fields.every((field, position) => field === event.fields[position]) ? event : { ...event, fields }
 }
 
 function fieldWithout(field: StoredField, erased: ReadonlySet<string>, going: Slots): StoredField {
