@@ -1,6 +1,7 @@
 /** The API process: the core, Temporal's client, and the Express app over both. `annals serve` and the tests run it. */
 import type { RequestListener } from 'node:http'
 import type { Router } from 'express'
+import { refusingAuthenticator } from './access/refusing.js'
 import { accessKeyPaths, accessKeyRoutes } from './access/routes.js'
 import { actionSchemaPaths, actionSchemaRoutes } from './action-schemas/routes.js'
 import { archivePaths } from './archive/openapi.js'
@@ -8,11 +9,14 @@ import { createRestoreService } from './archive/restores/service.js'
 import { archiveRoutes } from './archive/routes.js'
 import { openCore, type Core } from './composition.js'
 import type { Config } from './config.js'
+import { webhookSecretPaths, webhookSecretRoutes } from './delivery/routes.js'
+import { createWebhookSecretService } from './delivery/secret-service.js'
 import { erasurePaths } from './erasure/openapi.js'
 import { erasureRoutes } from './erasure/routes.js'
 import { createErasureService } from './erasure/service.js'
 import { idForKey } from './events/intake.js'
 import { eventPaths } from './events/openapi.js'
+import { isRefused } from './erasure/backup-guard.js'
 import { eventReadRoutes } from './events/read-routes.js'
 import { eventPostRoute, eventRoutes } from './events/routes.js'
 import { eventStreamRoutes } from './events/stream-routes.js'
@@ -76,16 +80,26 @@ export async function openApi(
   registerRetentionMetrics(metrics.registry, core.retention)
   registerErasureMetrics(metrics.registry, core.db)
   registerAlarmMetrics(metrics.registry, core.sealing.alarms)
+  const { guard } = core.backups
+  const authenticator = refusingAuthenticator(core.authenticator, () => guard.refusal())
+  // Before the first request; what it is served by may change under it.
+  await guard.look()
+  const watching = guard.watch()
   const health = createHealth({
     mongodb: { required: true, check: () => core.db.command({ ping: 1 }) },
     // Events are taken while Temporal is away; only scans and duties wait for it.
     temporal: { required: false, check: () => temporal.connection.workflowService.getSystemInfo({}) },
+    // Down: the database is older than the erasure ledger, or nobody could look yet.
+    erasureLedger: {
+      required: true,
+      check: () => (isRefused(guard.state) ? Promise.reject(new Error(guard.state)) : Promise.resolve()),
+    },
   })
   const app = createApp({
     logger,
     metrics,
     health,
-    authenticator: core.authenticator,
+    authenticator,
     directRoutes: [eventPostRoute({ ...core, organizations: core.eventOrganizations })],
     routers: {
       events: eventRoutes({ ...core, organizations: core.eventOrganizations }),
@@ -118,13 +132,14 @@ export async function openApi(
       }),
       archive: createArchive(core, temporal, logger),
       erasures: createErasureRoutes(core, config, temporal, logger),
+      webhookSecrets: createWebhookSecretRoutes(core),
       redactions: createRedactionRoutes(core, temporal, logger),
       offboarding: createOffboardingRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
         namespace: temporal.namespace,
-        requireOperator: requirePermission(core.authenticator, 'operate'),
+        requireOperator: requirePermission(authenticator, 'operate'),
         pathSecret: config.codecPathSecret,
         uiOrigins: ['127.0.0.1', 'localhost'].map(
           (host) => `http://${host}:${String(config.temporal.uiPort)}`,
@@ -140,6 +155,7 @@ export async function openApi(
       retentionPaths(true),
       archivePaths,
       erasurePaths,
+      webhookSecretPaths,
       redactionPaths,
       offboardingPaths,
       logReadPaths,
@@ -154,6 +170,7 @@ export async function openApi(
     core,
     health,
     async close() {
+      await watching.stop()
       await core.close()
       await temporal.close()
     },
@@ -194,6 +211,14 @@ function createScans(core: Core, temporal: TemporalConnection, logger: Logger): 
     ...keyedBy(core),
   })
   return scanRoutes({ scans, cursors: core.cursors, organizations: core.organizations })
+}
+
+function createWebhookSecretRoutes({ client, delivery, systemEvents, organizations }: Core): Router {
+  const { secrets } = delivery
+  return webhookSecretRoutes({
+    webhookSecrets: createWebhookSecretService({ client, secrets, systemEvents }),
+    organizations,
+  })
 }
 
 function createErasureRoutes(

@@ -28,9 +28,17 @@ import type { Config } from './config.js'
 import { createDelivery, type Delivery } from './delivery/delivery.js'
 import { createArchivedContent } from './erasure/archived-content.js'
 import { createErasures, type Erasures } from './erasure/erasures.js'
+import { createCertificateKeys, type CertificateKeys } from './certificates/keys.js'
+import { createCertificateProver } from './certificates/proofs.js'
+import { createCertificateStore } from './certificates/store.js'
 import { createCompleting, type Completing } from './erasure/completing.js'
+import { createErasureCertificates, type ErasureCertificates } from './erasure/issuing.js'
+import { oplogsOf } from './erasure/oplog.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
 import { createErasureLedger } from './erasure/ledger.js'
+import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
+import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
+import { knownTo } from './erasure/journal-known.js'
 import { createErasureProgress } from './erasure/progress.js'
 import { archivedEventSource } from './erasure/sources/archived-events.js'
 import { hotEventSource } from './erasure/sources/hot-events.js'
@@ -104,6 +112,8 @@ export interface Core {
   readonly rateLimits: RateLimits
   readonly cursors: CursorCodec
   readonly signingKeys: SigningKeys
+  /** Of certificates: what signs them, and what checks them. */
+  readonly certificateKeys: CertificateKeys
   readonly sealedEvents: SealedEvents
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
@@ -113,6 +123,7 @@ export interface Core {
   readonly erasing: {
     readonly steps: Erasing
     readonly completing: Completing
+    readonly certificates: ErasureCertificates
     readonly deps: ErasingDependencies
   }
   /** Removal of single fields, on the word of two. */
@@ -123,6 +134,8 @@ export interface Core {
   }
   /** Outgoing webhooks. */
   readonly delivery: Delivery
+  /** What was erased in the whole deployment, and what refuses to serve a database that is older. */
+  readonly backups: { readonly journal: ErasureJournal; readonly guard: BackupGuard }
   /** What rotates the period key. */
   readonly rotator: Rotator
   /** What takes an organization out, but for Temporal, which a worker has. */
@@ -284,6 +297,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     webhooks: config.webhooks,
   })
   const ledger = openStore(config.ledger)
+  const journal = createErasureJournal({ db, store: ledger, knows: knownTo(db) })
   const archiveKeys = createArchiveKeys(signingKeys, config.logOrigin)
   const segmentWriter = createSegmentWriter({
     store: archive,
@@ -315,6 +329,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     log: logStore,
     systemEvents,
     ledger: erasureLedger,
+    journal,
     sources: [hotEventSource(events), archivedEventSource({ store: archive, segments, log: logStore })],
     archived: archivedContent,
     archive,
@@ -343,6 +358,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     lifecycle: retention.lifecycle,
     policies: retention.policies,
     ledger: erasing.ledger,
+    journal,
     systemEvents,
   })
 
@@ -356,6 +372,17 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     proofs: createArchivedProofs({ store: archive, log: logReading.log, finder }),
     restored: restoredCollection(db),
     systemEvents,
+  })
+
+  const certificateKeys = createCertificateKeys(signingKeys, config.logOrigin)
+  const certificates = createErasureCertificates({
+    requests: erasures.store,
+    deliveries: delivery.deliveries,
+    ledger: erasing.ledger,
+    finder,
+    prover: createCertificateProver({ ...logReading, finder }),
+    keys: certificateKeys,
+    store: createCertificateStore(ledger),
   })
 
   const redactions = createRedactionStore(db)
@@ -409,7 +436,18 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     logReading,
     erasures,
     delivery,
-    erasing: { steps: createErasing(erasing), completing: createCompleting(erasing), deps: erasing },
+    erasing: {
+      steps: createErasing(erasing),
+      completing: createCompleting({
+        ...erasing,
+        certificates,
+        oplogs: () => oplogsOf(client),
+        backupDays: config.backupDays,
+      }),
+      deps: erasing,
+      certificates,
+    },
+    certificateKeys,
     offboarding: {
       client,
       db,
@@ -426,6 +464,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
       periodIsDeleted: (period) => keyring.periods.isDeleted(period),
     },
     redactions: { store: redactions, redactor: createRedactor(redacting), deps: redacting },
+    backups: { journal, guard: createBackupGuard(journal, logger) },
     rotator,
     finder,
     segments,

@@ -34,6 +34,7 @@ export const errorCodes = [
   'overloaded',
   'unavailable',
   'temporal_unavailable',
+  'erasures_unapplied',
   'log_damaged',
   'archive_damaged',
   'internal',

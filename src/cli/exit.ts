@@ -38,6 +38,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   rate_limited: exitCodes.unreachable,
   overloaded: exitCodes.unreachable,
   unavailable: exitCodes.unreachable,
+  erasures_unapplied: 5,
   temporal_unavailable: exitCodes.unreachable,
   log_damaged: exitCodes.tampering,
   archive_damaged: exitCodes.tampering,

@@ -144,7 +144,10 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         if (manifest === undefined) throw new Error('an erasure was to end without its manifest')
         const by = principalsOf(opened)
         const { organizationId, requestId } = request
-        const named = { ...(manifests?.subjects === undefined ? {} : { subjects: manifests.subjects }), text: manifest }
+        const named = {
+          ...(manifests?.subjects === undefined ? {} : { subjects: manifests.subjects }),
+          text: manifest,
+        }
         await deps.journal.note({ kind: 'erased', organizationId, requestId, ...by, manifests: named })
         const metadata = { manifest, ...by, events: before, exempt }
         const { id } = await sealEvent(deps, request, 'annals.subject.erased', metadata, beat)

@@ -18,6 +18,7 @@ import type { ErasureReference, ErasureRequests, FenceOutcome } from './contract
 import { drainSubjects, sealEvent, type LeavesDependencies } from './erasure-leaves.js'
 import { allHeld, keep, readKept } from './keeping.js'
 import { allArchivedHeld, keepArchived, readArchivedKept } from './keeping-archived.js'
+import type { ErasureJournal } from './journal.js'
 import type { ErasureLedger } from './ledger.js'
 import { subjectManifest, type FieldName } from './manifests.js'
 import { openRequestKey, restrictedName } from './sealed.js'
@@ -30,6 +31,7 @@ export interface PreparingDependencies extends BegunDependencies, LeavesDependen
   readonly holds: Pick<HoldService, 'active'>
   readonly lifecycle: Lifecycle
   readonly ledger: ErasureLedger
+  readonly journal: Pick<ErasureJournal, 'note'>
   readonly targets: readonly ErasureTarget[]
   readonly archived: ArchivedContent
   readonly keysetOf: (organizationId: string) => Promise<OrganizationKeyset>
@@ -128,7 +130,17 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
         const { manifests } = await progress.read(request)
         const manifest = manifests?.subjects
         if (manifest === undefined) throw new Error('an erasure was to start without its manifest')
-        const metadata = { manifest, ...principalsOf(opened), subjects: subjects.length }
+        const by = principalsOf(opened)
+        const { requestId } = request
+        // Before a key can go: a backup that is restored from now on is found by it.
+        await deps.journal.note({
+          kind: 'begun',
+          organizationId,
+          requestId,
+          ...by,
+          manifests: { subjects: manifest },
+        })
+        const metadata = { manifest, ...by, subjects: subjects.length }
         const { id, leaf } = await sealEvent(deps, request, 'annals.subject.erasure_started', metadata, beat)
         const cutOff = { generation: leaf.generation, index: leaf.index }
         await progress.set(request, { startedEventId: id, cutOff })

@@ -130,6 +130,12 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'Something went wrong inside',
     meaning: 'The log has the failure under the `requestId` of the answer.',
   },
+  erasures_unapplied: {
+    status: 503,
+    title: 'The database is older than the erasure ledger',
+    meaning:
+      'It was restored from a backup of before an erasure, or the ledger does not hang together. Nothing is served, stored or sealed until an operator has run `annals doctor --apply-erasures`.',
+  },
   log_damaged: {
     status: 500,
     title: 'The log is damaged',

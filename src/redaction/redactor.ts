@@ -10,6 +10,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MongoClient } from 'mongodb'
 import { notFound } from '../errors.js'
+import type { ErasureJournal } from '../erasure/journal.js'
 import type { ErasureLedger } from '../erasure/ledger.js'
 import type { RemovedField } from '../erasure/manifests.js'
 import type { SystemEventWriter } from '../events/contract.js'
@@ -35,6 +36,7 @@ export interface RedactorDependencies {
   readonly log: Pick<LogStore, 'locate' | 'locateAll'>
   readonly sealer: Sealer
   readonly ledger: Pick<ErasureLedger, 'putManifest'>
+  readonly journal: Pick<ErasureJournal, 'note'>
   readonly holds: Pick<HoldService, 'active'>
   readonly lifecycle: Lifecycle
   readonly systemEvents: Pick<SystemEventWriter, 'writeInTransaction'>
@@ -164,10 +166,25 @@ export function createRedactor(deps: RedactorDependencies): Redactor {
 
     async remove(reference, beat) {
       const { organizationId } = reference
-      const { state, eventId, removed } = await read(reference)
+      const { state, eventId, removed, manifest, submitter, approver } = await read(reference)
       if (state === 'redacted') return
-      if (state !== 'redacting' || eventId === null || removed === null)
+      if (
+        state !== 'redacting' ||
+        eventId === null ||
+        removed === null ||
+        manifest === null ||
+        approver === null
+      )
         throw new Error('a field was to be removed before an event said so')
+      // Before anything goes: a backup that is restored from now on is found by it.
+      await deps.journal.note({
+        kind: 'redacted',
+        organizationId,
+        requestId: reference.redactionId,
+        submitter,
+        approver,
+        manifests: { fields: manifest },
+      })
       await untilSealed(organizationId, [eventId], beat)
       for (let round = 0; ; round += 1) {
         beat()
