@@ -9,7 +9,7 @@ import type { ErasureNotices } from '../src/delivery/erasure-notices.js'
 import type { ErasingActivities, OperatorReason } from '../src/erasure/contract.js'
 import { NotApprovedError } from '../src/erasure/begun.js'
 import type { Erasing } from '../src/erasure/erasing.js'
-import type { Completing } from '../src/erasure/completing.js'
+import type { Completing, HistoryDays } from '../src/erasure/completing.js'
 import { NotKeptError } from '../src/erasure/keeping.js'
 import { LedgerError } from '../src/erasure/ledger.js'
 import { scope, type ScopingDependencies } from '../src/erasure/scoping.js'
@@ -21,12 +21,13 @@ import { SubjectStateError } from '../src/subjects/fence.js'
 export interface ErasingActivityDependencies {
   readonly erasing: Erasing
   readonly completing: Completing
+  readonly historyDays: HistoryDays
   readonly scoping: ScopingDependencies
   readonly notices: ErasureNotices
 }
 
 export function createErasingActivities(deps: ErasingActivityDependencies): ErasingActivities {
-  const { erasing, completing, scoping, notices } = deps
+  const { erasing, completing, historyDays, scoping, notices } = deps
   return {
     scope: (request) => reporting(() => scope(scoping, request, heartbeat)),
     fence: (request) => reporting(() => erasing.fence(request, heartbeat)),
@@ -34,7 +35,7 @@ export function createErasingActivities(deps: ErasingActivityDependencies): Eras
     erase: (request) => reporting(() => erasing.erase(request, heartbeat)),
     verify: (request) => reporting(() => erasing.verify(request, heartbeat)),
     notify: (request) => reporting(() => notices.notify(request, heartbeat)),
-    complete: (request) => reporting(() => completing.complete(request)),
+    complete: (request) => reporting(() => completing.complete(request, historyDays)),
   }
 }
 

@@ -154,6 +154,7 @@ const environmentSchema = z.object({
   ANNALS_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   ANNALS_METRICS_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
   ANNALS_WORKER_HTTP_PORT: port.default(0),
+  ANNALS_BACKUP_DAYS: z.coerce.number().int().min(0).max(36_500).optional(),
   ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
   ANNALS_WEBHOOK_GIVE_UP_HOURS: z.coerce.number().int().min(1).max(720).default(72),
   XDG_CACHE_HOME: z.string().min(1).optional(),
@@ -207,6 +208,8 @@ export interface Config {
   readonly client: { readonly url: string | undefined; readonly key: string | undefined }
   readonly queues: readonly QueueName[]
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** How long backups of the database are kept; 0 = there are none, undefined = nobody has said. */
+  readonly backupDays: number | undefined
   /** `allowPrivate`: private addresses may be called, and those without TLS. `giveUpHours`: how long one is called. */
   readonly webhooks: { readonly allowPrivate: boolean; readonly giveUpHours: number }
   readonly metricsToken: string | undefined
@@ -269,6 +272,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     client: { url: env.ANNALS_URL, key: env.ANNALS_KEY },
     queues: env.ANNALS_QUEUES ?? queueNames,
     logLevel: env.ANNALS_LOG_LEVEL,
+    backupDays: env.ANNALS_BACKUP_DAYS,
     webhooks: {
       allowPrivate: env.ANNALS_WEBHOOK_ALLOW_PRIVATE,
       giveUpHours: env.ANNALS_WEBHOOK_GIVE_UP_HOURS,

@@ -22,9 +22,9 @@
  *     id            of the request that it is about
  *     version       from 1; a later one replaces an earlier one: `supersedes` is the SHA-256 of that one's file
  *     issuedAt      RFC 3339
- *     log           {origin, keys}: the log that the proofs are of, and its verifier keys at that time
- *     proofs        by name: {eventId, action, receipt, record, event}: a tlog-proof (transparency-log/tlog-proof.ts) of a
- *                   sealed event, its record, and its verifiable form (events/verifiable.ts)
+ *     proofs        by name: {eventId, action, log: {origin, keys}, receipt, record, event}: a tlog-proof
+ *                   (transparency-log/tlog-proof.ts) of a sealed event of Annals' own, its record, its verifiable form
+ *                   (events/verifiable.ts), and the log it is in with the verifier keys that this had
  *
  * None holds personal data: ids of requests and principals, counts, dates, codes and hashes.
  */
@@ -42,6 +42,7 @@ export const certificateKeyId = (name: string, keyId: string): string => `${name
 export interface CertificateProof {
   readonly eventId: string
   readonly action: string
+  readonly log: { readonly origin: string; readonly keys: readonly string[] }
   readonly receipt: string
   readonly record: string
   readonly event: JsonObject
@@ -57,7 +58,6 @@ export interface CertificateHead {
   readonly version: number
   readonly supersedes: string | null
   readonly issuedAt: string
-  readonly log: { readonly origin: string; readonly keys: readonly string[] }
   readonly proofs: Readonly<Record<string, CertificateProof>>
 }
 

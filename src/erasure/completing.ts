@@ -1,39 +1,67 @@
 /**
- * The end of an erasure, once a second reader found nothing: what only the erasing needed is forgotten, and it waits until
- * nothing is left that a backup could open.
+ * The end of an erasure, once a second reader found nothing: what only the erasing needed is forgotten, it waits until
+ * nothing remains that is waited for (residuals.ts), and its certificate is issued.
  *
- * May be run again at any moment: it changes nothing that is not gone by the first time.
+ * May be run again at any moment: what is forgotten is gone by the first time, and a certificate is issued once.
  */
 import type { PeriodKeys } from '../keys/period-keys.js'
-import { KeyError } from '../keys/wrapping.js'
 import type { CompleteOutcome, ErasureReference } from './contract.js'
+import type { ErasureCertificates } from './issuing.js'
 import type { ErasureLedger } from './ledger.js'
 import type { ErasureProgress, ErasureProgressDocument } from './progress.js'
+import { residueOf, type OplogLook, type ResidualFacts } from './residuals.js'
 
 export interface CompletingDependencies {
-  readonly progress: ErasureProgress
-  readonly periods: PeriodKeys
+  readonly progress: Pick<ErasureProgress, 'read' | 'forget'>
+  readonly periods: Pick<PeriodKeys, 'isDeleted'>
+  readonly certificates: Pick<ErasureCertificates, 'issue'>
+  readonly oplogs: () => Promise<readonly OplogLook[]>
+  /** How long backups of the database are kept, as the operator says. */
+  readonly backupDays: number | undefined
+  readonly now?: () => Date
 }
+
+/** How long histories of closed runs are kept, in days; undefined = it cannot be learned. */
+export type HistoryDays = () => Promise<number | undefined>
 
 export interface Completing {
-  complete(request: ErasureReference): Promise<CompleteOutcome>
+  /** @throws ArchiveStoreError; LedgerError; AnnalsError; Error where it is not in the ledger */
+  complete(request: ErasureReference, historyDays: HistoryDays): Promise<CompleteOutcome>
 }
 
-/** How often it is looked whether the last residue is gone. */
-const expiryLookMs = 24 * 3_600_000
+export function createCompleting(deps: CompletingDependencies): Completing {
+  const { progress, periods, certificates, oplogs, backupDays } = deps
+  const now = deps.now ?? (() => new Date())
 
-export function createCompleting({ progress, periods }: CompletingDependencies): Completing {
+  async function factsOf(
+    { keyPeriods }: ErasureProgressDocument,
+    verifiedAt: Date,
+    historyDays: HistoryDays,
+  ): Promise<ResidualFacts> {
+    const looked = await Promise.all(
+      keyPeriods.map(async (period) => ({ period, deleted: await periods.isDeleted(period) })),
+    )
+    return {
+      verifiedAt,
+      periods: looked,
+      oplog: await oplogs(),
+      backupDays,
+      historyDays: await historyDays(),
+    }
+  }
+
   return {
-    async complete(request) {
-      const { exempt = 0, keyPeriods, steps } = await progress.read(request)
-      if (steps.ledger?.doneAt === undefined)
+    async complete(request, historyDays) {
+      const done = await progress.read(request)
+      const { steps, reading } = done
+      if (steps.ledger?.doneAt === undefined || reading === undefined)
         throw new Error('an erasure was to complete that is not in the ledger')
       // It was verified: nobody has to look for the person again, so that nothing has to know the identifiers.
       await progress.forget(request)
-      if (keyPeriods.some((period) => isThere(periods, period))) {
-        return { result: 'waiting', until: new Date(Date.now() + expiryLookMs).toISOString() }
-      }
-      return { result: exempt > 0 ? 'completed_with_exceptions' : 'completed' }
+      const { residuals, lookAgainAt } = residueOf(await factsOf(done, reading.at, historyDays), now())
+      if (lookAgainAt !== null) return { result: 'waiting', until: lookAgainAt.toISOString() }
+      const { outcome } = await certificates.issue(done, residuals)
+      return { result: outcome }
     },
   }
 }
@@ -52,15 +80,4 @@ export async function enterInLedger(
   const entry = { organizationId, requestId, at: new Date().toISOString(), manifests: named }
   const { sequence, hash, at } = await ledger.append(entry)
   await progress.set({ organizationId, requestId }, { ledgerEntry: { sequence, hash, at } })
-}
-
-/** While a period's key is there, a backup of the database still opens what was wrapped under it. */
-function isThere(periods: PeriodKeys, period: number): boolean {
-  try {
-    periods.get(period)
-    return true
-  } catch (error) {
-    if (error instanceof KeyError && error.code === 'period_key_missing') return false
-    throw error
-  }
 }

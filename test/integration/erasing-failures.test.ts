@@ -19,6 +19,7 @@ afterAll(async () => {
   await world.close()
 })
 
+const unknown = () => Promise.resolve(undefined)
 const nothing = () => undefined
 let organizations = 0
 const newOrganization = () => `org_fail_${String((organizations += 1))}`
@@ -106,7 +107,7 @@ async function persist(run: ErasingRun, onFailure: () => Promise<void>): Promise
     () => run.erasing.prepare(run, nothing),
     () => run.erasing.erase(run, nothing),
     async () => expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' }),
-    () => run.completing.complete(run),
+    () => run.completing.complete(run, unknown),
   ]
   for (const step of steps) {
     for (let attempt = 0; ; attempt += 1) {

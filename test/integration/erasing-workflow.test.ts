@@ -18,6 +18,7 @@ beforeAll(async () => {
   const steps = {
     erasing: core.erasing.steps,
     completing: core.erasing.completing,
+    historyDays: () => Promise.resolve(7),
     scoping: core.erasing.deps,
     notices: core.delivery.notices,
   }

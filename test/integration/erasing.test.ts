@@ -218,7 +218,7 @@ test('what is exempt stays under the key of the request, out of ordinary reading
   expect(report.findings).toEqual([])
   expect(report.fields).toMatchObject({ withheld: 1, erased: 1, missing: 0 })
   // It waits for the period key, and goes on being looked at.
-  expect(await run.completing.complete(run)).toMatchObject({ result: 'waiting' })
+  expect(await run.completing.complete(run, () => Promise.resolve(7))).toMatchObject({ result: 'waiting' })
 })
 
 test('a hold on everything stops the fence, and its release lets it go on; one on a part keeps that part', async () => {

@@ -45,6 +45,7 @@ beforeAll(async () => {
         steps: {
           erasing: core.erasing.steps,
           completing: core.erasing.completing,
+          historyDays: () => Promise.resolve(7),
           scoping: core.erasing.deps,
           notices: core.delivery.notices,
         },

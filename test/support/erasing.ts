@@ -6,7 +6,7 @@ import type {
   OpenedErasureRequest,
   ScopeReport,
 } from '../../src/erasure/contract.js'
-import { createCompleting, type Completing } from '../../src/erasure/completing.js'
+import type { Completing } from '../../src/erasure/completing.js'
 import { createErasing, type Erasing, type ErasingDependencies } from '../../src/erasure/erasing.js'
 import { scope } from '../../src/erasure/scoping.js'
 import { newId, newReference } from '../../src/ids.js'
@@ -78,7 +78,7 @@ export function erasingRun(
       return opened
     },
     erasing,
-    completing: createCompleting(deps),
+    completing: core.erasing.completing,
     deps,
     report() {
       if (opened.scope === null) throw new Error('nothing was scoped')

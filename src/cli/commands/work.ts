@@ -36,6 +36,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { createExecutions } = await import('../../offboarding/executions.js')
     const { createOffboarder } = await import('../../offboarding/offboarder.js')
     const { connectTemporal, temporalOptions } = await import('../../temporal/client.js')
+    const { historyDays } = await import('../../temporal/retention.js')
     const temporal = await connectTemporal(temporalOptions(config))
     const core = await openCore(config, logger)
     try {
@@ -60,6 +61,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
             steps: {
               erasing: core.erasing.steps,
               completing: core.erasing.completing,
+              historyDays: () => historyDays(temporal),
               scoping: core.erasing.deps,
               notices: core.delivery.notices,
             },
