@@ -34,6 +34,7 @@ import { createCertificateStore } from './certificates/store.js'
 import { createCompleting, type Completing } from './erasure/completing.js'
 import { createErasureCertificates, type ErasureCertificates } from './erasure/issuing.js'
 import { oplogsOf } from './erasure/oplog.js'
+import { withErasedTexts } from './erasure/erased-texts.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
 import { createErasureLedger } from './erasure/ledger.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
@@ -358,7 +359,6 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     lifecycle: retention.lifecycle,
     policies: retention.policies,
     ledger: erasing.ledger,
-    journal,
     systemEvents,
   })
 
@@ -393,6 +393,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     log: logStore,
     sealer: sealing.sealer,
     ledger: erasing.ledger,
+    journal,
     holds: retention.holds,
     lifecycle: retention.lifecycle,
     systemEvents,
@@ -474,7 +475,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
         store: restoreStore,
         rows: createRestoredRows(db),
         archived,
-        erased: withRedactions(createErasedContent(subjects.subjects), redactions),
+        erased: withErasedTexts(withRedactions(createErasedContent(subjects.subjects), redactions), erasing),
         lifecycle: retention.lifecycle,
         events: systemEvents,
         client,
