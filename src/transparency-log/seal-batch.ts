@@ -118,7 +118,7 @@ export async function prepareBatch(
   const generation = log.head?.generation ?? log.generation ?? 1
   const oldSize = tree.size
   const before = log.head?.sealedAt.getTime() ?? 0
-  const sealedAt = new Date(Math.max(before, dependencies.now().getTime()))
+  const sealedAt = new Date(Math.max(before, dependencies.now().getTime(), newestReceipt(leaves)))
 
   for (const leaf of leaves) tree.append(leaf.leafHash)
   const tiles = tree.takeTiles()
@@ -161,6 +161,20 @@ export async function prepareBatch(
       throw new StaleBatchError('an event of the batch is not pending')
   }
   return { head, write }
+}
+
+/**
+ * No leaf is older than its receipt: where this process's clock is years back, the first leaf of a log would else be born
+ * old, and go as soon as the clock is right.
+ */
+function newestReceipt(leaves: readonly NewLeaf[]): number {
+  let newest = 0
+  for (const { receivedAt } of leaves) {
+    // A row that was edited may hold anything there.
+    const time: unknown = receivedAt
+    if (time instanceof Date && time.getTime() > newest) newest = time.getTime()
+  }
+  return newest
 }
 
 /** The compare-and-set that everything else rests on. */
