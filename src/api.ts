@@ -237,12 +237,11 @@ function createErasureRoutes(
     deriveId: idForKey,
     logger,
   })
-  return erasureRoutes({
-    erasures,
-    cursors: core.cursors,
-    webhooks,
-    requireOrganization: (id) => core.organizations.require(id),
-  })
+  const requireOrganization = (id: string) => core.organizations.require(id)
+  const router = erasureRoutes({ erasures, cursors: core.cursors, webhooks, requireOrganization })
+  const { certificates } = core.erasing
+  router.use(erasureCertificateRoutes({ requests: core.erasures.store, certificates, requireOrganization }))
+  return router
 }
 
 function createRedactionRoutes(core: Core, temporal: TemporalConnection, logger: Logger): Router {

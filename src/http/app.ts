@@ -42,6 +42,7 @@ export interface AppDependencies {
     readonly holds?: Router
     readonly archive?: Router
     readonly erasures?: Router
+    readonly webhookSecrets?: Router
     readonly redactions?: Router
     readonly offboarding?: Router
     /** Public: it is mounted before authentication. */
@@ -85,6 +86,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.redactions,
     routers.offboarding,
     routers.codec,
+    routers.webhookSecrets,
   ]) {
     if (router !== undefined) app.use(router)
   }
