@@ -63,6 +63,8 @@ export interface VerifiedLeaf {
    * `expired`: it is not there any more, or was not looked for.
    */
   readonly content: 'archived' | 'damaged' | 'expired'
+  /** Canonical JSON; '' where there was none when it was archived. */
+  readonly record: string
 }
 
 export interface VerifyOptions {
@@ -307,7 +309,7 @@ class LeafChecks {
     const leaves = records.map((record): VerifiedLeaf => {
       const line = lines[at]
       const { index, id: eventId } = record
-      const leaf = { index, eventId, sealedAt: new Date(record.sealedAt) }
+      const leaf = { index, eventId, sealedAt: new Date(record.sealedAt), record: record.record }
       if (line?.index !== index) return { ...leaf, content: this.#without(path, leaf, manifest?.state) }
       at += 1
       return { ...leaf, content: this.#event(path, line, record) }

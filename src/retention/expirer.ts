@@ -106,8 +106,9 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
     if (due === undefined) return 'not_due'
     const holds = await deps.holds.active(organizationId)
     const surveyed = new ExpiryDecision(holds, segment)
+    const isLookedAtAgain = (segment.contentExpiry ?? null) !== null
     // Where a hold may keep everything, nothing is written to find that out.
-    if (surveyed.mayHold || segment.contentExpiry != null) await survey(segment, surveyed, options)
+    if (surveyed.mayHold || isLookedAtAgain) await survey(segment, surveyed, options)
     const staying = surveyed.counts.held + surveyed.counts.kept > 0 && surveyed.counts.expired === 0
     const before = segment.contentExpiry?.expired ?? 0
     const decision = staying ? surveyed : new ExpiryDecision(holds, segment)

@@ -20,6 +20,7 @@ import type { ArchiveStore } from '../archive/stores/contract.js'
 import { base64 } from '../transparency-log/encoding.js'
 import { equalHashes } from '../transparency-log/hash.js'
 import type { Verifier } from '../transparency-log/note.js'
+import { GoneEvents, provedExpiries, revisionThatCounts, type ExpiringSegment } from './archive-expiries.js'
 import type { Excuse, FieldState, Finding, LeafName } from './contract.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import { FieldCounts, Findings } from './findings.js'
@@ -51,7 +52,7 @@ export interface ArchiveReport {
   readonly events: number
   /** Events that were damaged or gone when they were archived. */
   readonly damaged: number
-  /** Events whose content has expired since: a signed manifest says so. */
+  /** Events whose content has expired since, as a sealed event says and a policy allowed. */
   readonly expired: number
   readonly fields: Readonly<Record<FieldState, number>>
   readonly findings: readonly Finding[]
@@ -75,10 +76,8 @@ export interface ArchiveWalkOptions {
 
 type Store = Pick<ArchiveStore, 'get' | 'list'>
 
-interface Segment extends SegmentRange {
+interface Segment extends ExpiringSegment {
   readonly hasRecordsManifest: boolean
-  /** The highest revision of its content that has a manifest; 0 = none. */
-  readonly revision: number
 }
 
 const maxLogs = 1_000
@@ -156,7 +155,7 @@ class ArchiveWalk {
         yield open
         open = undefined
       }
-      open = withObject(open, object)
+      open = withObject(open, object, path)
     }
     if (open !== undefined) yield open
   }
@@ -166,29 +165,40 @@ class ArchiveWalk {
   }
 
   async #segment(segment: Segment): Promise<void> {
-    const { organizationId, generation, from, to, hasRecordsManifest, revision } = segment
+    const { organizationId, generation, from, to, hasRecordsManifest, revisions } = segment
     const range = { organizationId, generation, from, to }
-    if (!hasRecordsManifest && revision === 0) {
+    if (!hasRecordsManifest && revisions.length === 0) {
       this.#unfinished += 1
       return
     }
     this.#segments += 1
     const before = this.#enter(range)
     const started = this.#leaves
+    const gone = new GoneEvents()
     try {
-      if (this.options.values && revision === 0)
+      const revision = this.options.values
+        ? await revisionThatCounts(this.store, segment, this.options)
+        : undefined
+      if (revision === 0)
         throw new SegmentFault('manifest_missing', contentManifestPath(range, 1), 'it is not there')
       const logVerifiers = this.options.logVerifiers?.(organizationId, generation)
       const verified = await verifySegment(this.store, range, {
         verifiers: this.options.verifiers,
         ...(logVerifiers === undefined ? {} : { logVerifiers }),
-        revision: this.options.values ? revision : undefined,
+        revision,
         previous: before?.last,
         checkLine: (organization, line, record) => this.#line(range, organization, line, record),
-        onLeaves: () => this.#account(organizationId),
+        onLeaves: async (leaves) => {
+          if (revision !== undefined) gone.look(leaves)
+          await this.#account(organizationId)
+        },
         onProgress: (leaves) => this.options.onProgress?.(started + leaves, this.#total),
       })
       this.#verified(range, verified)
+      const proved = await provedExpiries(this.store, segment, verified.records.manifest, this.options)
+      const { expired, findings } = gone.accountedBy(proved, segment)
+      this.#expired += expired
+      for (const finding of findings) this.#findings.add(finding)
     } catch (error) {
       if (!(error instanceof SegmentFault)) throw error
       this.#waiting.length = 0
@@ -222,7 +232,6 @@ class ArchiveWalk {
     this.#records += counts.leaves - records.manifest.damaged
     this.#events += counts.events
     this.#damaged += counts.damaged
-    this.#expired += counts.expired
     const known = this.#current
     if (known?.log.size === checkpoint.size && !equalHashes(known.root, checkpoint.root)) {
       const detail = `two different trees of ${String(checkpoint.size)} leaves were signed`
@@ -320,7 +329,7 @@ class ArchiveWalk {
 const isOfSegment = (a: SegmentRange, b: SegmentRange): boolean =>
   a.organizationId === b.organizationId && a.generation === b.generation && a.from === b.from && a.to === b.to
 
-function withObject(segment: Segment | undefined, object: SegmentObject): Segment {
+function withObject(segment: Segment | undefined, object: SegmentObject, path: string): Segment {
   const { organizationId, generation, from, to, kind, revision } = object
   return {
     organizationId,
@@ -328,7 +337,10 @@ function withObject(segment: Segment | undefined, object: SegmentObject): Segmen
     from,
     to,
     hasRecordsManifest: segment?.hasRecordsManifest === true || kind === 'recordsManifest',
-    revision: Math.max(segment?.revision ?? 0, kind === 'contentManifest' ? revision : 0),
+    revisions: [...(segment?.revisions ?? []), ...(kind === 'contentManifest' ? [revision] : [])].sort(
+      (a, b) => a - b,
+    ),
+    proofs: [...(segment?.proofs ?? []), ...(kind === 'expiryProof' ? [path] : [])],
   }
 }
 

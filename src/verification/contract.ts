@@ -88,6 +88,8 @@ export interface LogReport {
   readonly records: number
   /** Events whose values were checked; 0 where only records were. */
   readonly events: number
+  /** Events whose content is gone, as a sealed event says and a policy allowed. */
+  readonly expired: number
   readonly fields: Readonly<Record<FieldState, number>>
   /** The first of them, in the order of the log; `findingCount` says how many there were. */
   readonly findings: readonly Finding[]

@@ -7,6 +7,8 @@ import { entryBundlePath, tileWidth, type TileAddress } from '../transparency-lo
 import type { Excuse, Finding } from './contract.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import type { CheckEvent, FieldExcuse } from './event-check.js'
+import { Expiries } from './expiries.js'
+import { isRetention } from './expiry-rules.js'
 import { FieldCounts, type Findings } from './findings.js'
 import type { EventLine, LogSource } from './log-source.js'
 
@@ -32,6 +34,7 @@ export interface LeafParts {
 export class LeafChecks {
   readonly fields = new FieldCounts()
   readonly #erasures: Erasures
+  readonly #expiries: Expiries
   #records = 0
   #events = 0
 
@@ -41,12 +44,23 @@ export class LeafChecks {
     private readonly findings: Findings,
     { manifest }: Pick<LogSource, 'manifest'>,
   ) {
+    this.#expiries = new Expiries(rules.generation, findings)
     this.#erasures = new Erasures(
       this.fields,
       findings,
       rules.sha256,
       manifest === undefined ? undefined : (sha256) => manifest(sha256),
     )
+  }
+
+  /** Leaves before the first one that is read are not: what stands there is not known. */
+  beginLater(): void {
+    this.#expiries.beginLater()
+  }
+
+  /** Events whose content has expired. Counts after `settle`. */
+  get expired(): number {
+    return this.#expiries.expired
   }
 
   /** Records that make their leaves. */
@@ -62,6 +76,7 @@ export class LeafChecks {
   /** After the last leaf: what was gone before the erasure that accounts for it was met. */
   settle(): void {
     this.#erasures.settle()
+    this.#expiries.settle()
   }
 
   /** One leaf: its record, and its event where the source has values. */
@@ -80,6 +95,8 @@ export class LeafChecks {
     }
     if (line === undefined || line.event === null) {
       if (bytes === undefined) say({ code: 'record_missing', detail: 'the record is not there' })
+      else if (line !== undefined && record !== undefined)
+        this.#expiries.note(this.name(index, record, line), record)
       else if (line !== undefined) say({ code: 'event_missing', detail: 'the event is not there any more' })
       return undefined
     }
@@ -107,6 +124,7 @@ export class LeafChecks {
     }
     for (const { state } of check.fields) if (state !== 'missing') this.fields.add(state)
     if (gone.length > 0) this.#erasures.note(this.name(index, record, line), gone)
+    if (isRetention(line.event)) this.#expiries.meet(index, line.event)
     // Nearly no event is one: nothing waits for the others.
     return isErasure(line.event) ? this.#erasures.meet(line.event) : undefined
   }

@@ -99,6 +99,7 @@ class LogWalk {
       leaves: this.#leaves,
       records: this.#checks.records,
       events: this.#checks.events,
+      expired: this.#checks.expired,
       fields: this.#checks.fields.all(),
       findings: this.#findings.sorted(),
       findingCount: this.#findings.count,
@@ -118,6 +119,7 @@ class LogWalk {
       const nodes = size === 0 ? [] : completeSubtrees({ from: 0, to: size })
       this.#frontier = this.#freshFrontier(await reader.readHashes(nodes), size)
       this.#trusted = size
+      if (size > 0) this.#checks.beginLater()
     } catch (error) {
       if (!(error instanceof LogError)) throw error
       this.#findings.add({

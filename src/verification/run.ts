@@ -208,6 +208,7 @@ const emptyReport = (origin: string): LogReport => ({
   leaves: 0,
   records: 0,
   events: 0,
+  expired: 0,
   fields: { intact: 0, withheld: 0, erased: 0, expired: 0, missing: 0 },
   findings: [],
   findingCount: 0,

@@ -14,8 +14,8 @@ const maxShown = 50
 const number = (value: number) => value.toLocaleString('en')
 
 export function logText(report: LogReport): string {
-  const { origin, size, root, trustedLeaves, leaves, records, events, fields, findings, findingCount } =
-    report
+  const { origin, size, root, trustedLeaves, leaves, records, events, expired } = report
+  const { fields, findings, findingCount } = report
   const states = fieldStates.filter((state) => state === 'intact' || fields[state] > 0)
   const lines = [
     `${findingCount === 0 ? 'intact' : 'TAMPERING'}  ${origin}  ${number(size)} leaves  root ${root}`,
@@ -25,6 +25,8 @@ export function logText(report: LogReport): string {
       ? '  values   not verified'
       : `  values   ${number(events)} events; fields: ${states.map((state) => `${number(fields[state])} ${state}`).join(', ')}`,
   ]
+  if (expired > 0)
+    lines.push(`  expired  ${number(expired)} events, as sealed events say and policies allowed`)
   if (findingCount > 0) lines.push(summaryOf(findings, findingCount), findingsText(findings))
   if (findingCount > maxShown) lines.push(`  … and ${number(findingCount - maxShown)} more`)
   return lines.join('\n')
@@ -39,7 +41,8 @@ export function archiveText(report: ArchiveReport): string {
     `  records  ${number(records)} intact`,
     `  values   ${number(events)} events; fields: ${states.map((state) => `${number(fields[state])} ${state}`).join(', ')}`,
   ]
-  if (expired > 0) lines.push(`  expired  ${number(expired)} events, as their manifests say`)
+  if (expired > 0)
+    lines.push(`  expired  ${number(expired)} events, as sealed events say and policies allowed`)
   if (damaged > 0) lines.push(`  damaged  ${number(damaged)} events had no content when they were archived`)
   if (unfinished > 0) lines.push(`  besides  ${number(unfinished)} files that no manifest names yet`)
   const rows = logs

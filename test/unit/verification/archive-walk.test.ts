@@ -75,7 +75,7 @@ test('an archive verifies from its folder alone, every log and every value of it
   expect(recordsOnly.report).toMatchObject({ records: 640, events: 0, expired: 0, findingCount: 0 })
 })
 
-test('content that has expired is said to be, and a value that is gone without a reason is missing', async () => {
+test('content that is said to have expired, and is not proved to have had to, is missing, as is a value without a reason', async () => {
   const { archive, log } = await world()
   const evidence = await log.evidence(0, 200)
   const segment = await archive.writer.write(log.range(0, 200), log.source(0, 200), {
@@ -86,7 +86,12 @@ test('content that has expired is said to be, and a value that is gone without a
     leaves.map(({ index, event }) => (index < 150 ? undefined : event)),
   )
   expect(rewritten.content.state).toBe('reduced')
-  expect((await reportOf(archive)).report).toMatchObject({ events: 490, expired: 150, findingCount: 0 })
+  // Until what was before is deleted nothing has gone, and that counts.
+  expect((await reportOf(archive)).report).toMatchObject({ events: 640, expired: 0, findingCount: 0 })
+  await archive.writer.deleteOtherContent(segment, 2)
+  const unproved = (await reportOf(archive)).report
+  expect(unproved).toMatchObject({ events: 490, expired: 0, findingCount: 1 })
+  expect(unproved.findings).toMatchObject([{ code: 'event_missing', leaf: { index: 0 } }])
   const recorded = { ...segment, content: rewritten.content }
   await archive.writer.rewriteContent(recorded, (leaves) =>
     leaves.map(({ index, event }) => {
@@ -103,7 +108,7 @@ test('content that has expired is said to be, and a value that is gone without a
   const persons = log.leaves[170]?.event?.fields.filter((field) => 'subject' in field).length ?? 0
   expect(report.fields.missing).toBe(persons)
   const excused = await reportOf(archive, { excuse: () => 'erased' })
-  expect(excused.report).toMatchObject({ fields: { missing: 0, erased: persons }, findingCount: 0 })
+  expect(excused.report).toMatchObject({ fields: { missing: 0, erased: persons }, findingCount: 1 })
 })
 
 test('what was erased is said to be, where the archive has the sealed event of it and the ledger its manifest', async () => {
