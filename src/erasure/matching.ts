@@ -13,7 +13,9 @@
  *
  * A text that holds no backslash, `%`, `&` or run of base64 is looked through once, as it is.
  */
+import { base64Cores } from './base64-cores.js'
 import type { ErasureIdentifier } from './contract.js'
+import { createTextSieve, type TextSieve } from './sieve.js'
 
 /** An identifier that is shorter than this counts only where a reviewer confirmed it: `ann` stands in too much. */
 export const minUnconfirmedLength = 6
@@ -21,10 +23,8 @@ export const minUnconfirmedLength = 6
 export const maxUnconfirmedHits = 1_000
 
 const maxDepth = 3
-/** In bytes; shorter ones stand by accident in any base64. */
-const minBase64Length = 8
 
-export interface TextMatcher {
+export interface TextMatcher extends TextSieve {
   /** Positions, in the list that the matcher was made of, of the identifiers that stand in a JSON text. */
   find(json: string): readonly number[]
 }
@@ -46,6 +46,7 @@ export function createTextMatcher(
     return [{ position, expression: new RegExp(source, flags), base64: base64Cores(kind, value) }]
   })
   return {
+    ...createTextSieve(identifiers),
     find(json) {
       const found = new Set<number>()
       for (const text of textsOf(json)) look(text, 0, patterns, found)
@@ -178,37 +179,3 @@ function sourceOf(kind: ErasureIdentifier['kind'], given: string): string | unde
 const word = (source: string) => `(?<![\\p{L}\\p{N}_])${source}(?![\\p{L}\\p{N}_])`
 
 const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/]/g, (character) => `\\${character}`)
-
-/**
- * What of a value's base64 is the same wherever it begins in what was encoded: one core for each of the three
- * alignments. Its first and last characters also depend on the neighbours, and are cut off.
- */
-export function base64Cores(kind: ErasureIdentifier['kind'], given: string): string[] {
-  const spellings = kind === 'id' ? [given] : [given, given.toLowerCase()]
-  const cores = new Set<string>()
-  for (const spelling of spellings) {
-    const bytes = new TextEncoder().encode(spelling.trim())
-    if (bytes.length < minBase64Length) continue
-    for (let shift = 0; shift < 3; shift += 1) {
-      const padded = new Uint8Array(shift + bytes.length)
-      padded.set(bytes, shift)
-      const core = encoded(padded).slice(shift === 0 ? 0 : shift + 1, Math.floor((padded.length * 8) / 6))
-      cores.add(core)
-      cores.add(core.replaceAll('+', '-').replaceAll('/', '_'))
-    }
-  }
-  return [...cores]
-}
-
-const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
-
-/** Base64 without padding. */
-function encoded(bytes: Uint8Array): string {
-  let text = ''
-  for (let at = 0; at < bytes.length; at += 3) {
-    const quad = ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0)
-    const digits = Math.min(bytes.length - at, 3) + 1
-    for (let digit = 0; digit < digits; digit += 1) text += alphabet.charAt((quad >> (18 - 6 * digit)) & 63)
-  }
-  return text
-}

@@ -8,8 +8,8 @@
  * are looked for at once, by Wu and Manber: a pair of bytes that is in none of them skips as many bytes as the shortest
  * anchor is long.
  */
+import { base64Cores } from './base64-cores.js'
 import type { ErasureIdentifier } from './contract.js'
-import { base64Cores } from './matching.js'
 
 export interface TextSieve {
   /** @param text UTF-8 of a JSON text, from `start` to before `end` */

@@ -18,7 +18,8 @@ import type { LogStore } from '../transparency-log/store.js'
 import type { Exemption } from './contract.js'
 import type { TextMatcher } from './matching.js'
 import type { CutOff } from './progress.js'
-import { eventsBefore, type EventSource } from './sources/contract.js'
+import { readRawEvent } from './raw-events.js'
+import { eventsBefore, type EventSieve, type EventSource } from './sources/contract.js'
 
 export interface TextHit {
   readonly eventId: string
@@ -78,7 +79,8 @@ export async function* searchText(
 ): AsyncGenerator<TextFound> {
   const { organizationId } = search.keyset
   const erased = new Set(search.subjects)
-  for await (const { source, events } of eventsBefore(log, sources, organizationId, search.cutOff)) {
+  const sieve = sieveOf(search, subjects)
+  for await (const { source, events } of eventsBefore(log, sources, organizationId, search.cutOff, sieve)) {
     search.beat()
     const searched = events.filter(({ action }) => !isOwnOfErasures(action))
     const hits = await hitsIn(searched, subjects, search)
@@ -90,6 +92,38 @@ export async function* searchText(
 /** Annals' own, which hold ids, hashes and dates alone. */
 const isOwnOfErasures = (action: string): boolean =>
   neverExpires(action) || action.startsWith('annals.erasure.') || action.startsWith('annals.hold.')
+
+/**
+ * Looks into events without decoding them: wanted are those that name the subjects, and those of whose texts the matcher
+ * does not say at once that nobody stands in them; another person's block has to be opened for that.
+ */
+function sieveOf({ keyset, subjects, matcher }: TextSearch, reader: SubjectReader): EventSieve {
+  const erased = new Set(subjects)
+  const { organizationId } = keyset
+  return async (raw) => {
+    const read = raw.map(readRawEvent)
+    const others = read.flatMap((event) => event?.blocks.map(({ subject }) => subject) ?? [])
+    const wanted = new Set(others.filter((subject) => !erased.has(subject)))
+    const { subjects: readable } = await reader.read(keyset, [...wanted], true)
+    return read.map((event, index) => {
+      const bytes = raw[index]
+      // Of another form than events have: the ordinary decoder says what it is.
+      if (event === undefined || bytes === undefined) return true
+      const { blocks, values } = event
+      if (blocks.some(({ subject }) => erased.has(subject))) return true
+      for (let at = 0; at < values.length; at += 2) {
+        if (matcher.mayHold(bytes, values[at] ?? 0, values[at + 1] ?? 0)) return true
+      }
+      const eventId = eventIdOf(event.id)
+      return blocks.some(({ slot, subject, sealed, restricted }) => {
+        const key = readable.get(subject)?.key
+        if (sealed === null || restricted || key === undefined) return false
+        const text = openSeal(key, sealed, personSealPurpose(organizationId, eventId, slot))
+        return matcher.mayHold(text, saltBytes, text.length)
+      })
+    })
+  }
+}
 
 async function hitsIn(
   events: readonly StoredEvent[],

@@ -28,7 +28,7 @@ export function archivedEventSource(deps: {
     const leaves = all.filter(({ index }) => index >= from && index < to)
     let now: SegmentDocument | undefined = segment
     for (let rewrite = 0; ; rewrite += 1) {
-      const content = now?.content ?? null
+      const content: SegmentDocument['content'] = now?.content ?? null
       if (now === undefined || content === null || content.state === 'expired') return new Map()
       try {
         return (await members.content(now, content, leaves, tile)).value
