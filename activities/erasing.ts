@@ -72,7 +72,11 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof SubjectStateError) return { reason: 'key_missing', passing: false }
   if (error instanceof NotKeptError) return { reason: 'counts_differ', passing: false }
   if (error instanceof LedgerError) return { reason: 'manifest_refused', passing: false }
-  if (error instanceof TargetError) return { reason: error.reason, passing: false, targets: [error.target] }
+  if (error instanceof TargetError) {
+    // An archive is away for a moment more often than it is damaged.
+    const passing = error.reason === 'archive_unavailable' && error.cause instanceof ArchiveStoreError
+    return { reason: error.reason, passing, targets: [error.target] }
+  }
   if (error instanceof ArchiveStoreError) {
     const passing = error.code === 'unavailable' || error.code === 'full' || error.code === 'read_only'
     return { reason: 'ledger_unavailable', passing }

@@ -18,6 +18,7 @@ import { createErasedContent } from './archive/restores/erased-content.js'
 import { createRestorer, type Restorer } from './archive/restores/restorer.js'
 import { createRestoredRows, restoredCollection } from './archive/restores/rows.js'
 import { createRestoreStore, type RestoreStore } from './archive/restores/store.js'
+import { createNewestContent } from './archive/newest-content.js'
 import { createArchiveKeys } from './archive/segment-keys.js'
 import { createSegmentLookup, type SegmentLookup } from './archive/segment-lookup.js'
 import { createSegmentsStore } from './archive/segments-store.js'
@@ -40,6 +41,7 @@ import { createErasureLedger } from './erasure/ledger.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
+import { reapplyErasures, type Reapplied } from './erasure/reapplying.js'
 import { createErasureProgress } from './erasure/progress.js'
 import { archivedEventSource } from './erasure/sources/archived-events.js'
 import { hotEventSource } from './erasure/sources/hot-events.js'
@@ -136,7 +138,12 @@ export interface Core {
   /** Outgoing webhooks. */
   readonly delivery: Delivery
   /** What was erased in the whole deployment, and what refuses to serve a database that is older. */
-  readonly backups: { readonly journal: ErasureJournal; readonly guard: BackupGuard }
+  readonly backups: {
+    readonly journal: ErasureJournal
+    readonly guard: BackupGuard
+    /** Applies what the database has not come to. @throws LedgerError; KeyError; RolledBackError */
+    readonly reapply: (beat: () => void) => Promise<Reapplied>
+  }
   /** What rotates the period key. */
   readonly rotator: Rotator
   /** What takes an organization out, but for Temporal, which a worker has. */
@@ -386,6 +393,17 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
   })
 
   const redactions = createRedactionStore(db)
+  const removal = createFieldRemoval({
+    client,
+    db,
+    lifecycle: retention.lifecycle,
+    log: logStore,
+    segments,
+    segmentsStore: createSegmentsStore(db),
+    writer: segmentWriter,
+    archived,
+    store: archive,
+  })
   const redacting: RedactorDependencies = {
     client,
     store: redactions,
@@ -397,17 +415,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     holds: retention.holds,
     lifecycle: retention.lifecycle,
     systemEvents,
-    removal: createFieldRemoval({
-      client,
-      db,
-      lifecycle: retention.lifecycle,
-      log: logStore,
-      segments,
-      segmentsStore: createSegmentsStore(db),
-      writer: segmentWriter,
-      archived,
-      store: archive,
-    }),
+    removal,
   }
 
   const restoreStore = createRestoreStore(db)
@@ -465,7 +473,29 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
       periodIsDeleted: (period) => keyring.periods.isDeleted(period),
     },
     redactions: { store: redactions, redactor: createRedactor(redacting), deps: redacting },
-    backups: { journal, guard: createBackupGuard(journal, logger) },
+    backups: {
+      journal,
+      guard: createBackupGuard(journal, logger),
+      reapply: (beat) =>
+        reapplyErasures(
+          {
+            ...erasing,
+            events,
+            removal,
+            pointToNewest: createNewestContent({
+              client,
+              db,
+              store: archive,
+              keys: archiveKeys,
+              segments: segmentsStore,
+              advance: (id, session) => retention.lifecycle.advance(id, session),
+            }),
+            isThere: async (id) =>
+              (await organizationDocuments.countDocuments({ _id: id, key: { $exists: true } })) > 0,
+          },
+          beat,
+        ),
+    },
     rotator,
     finder,
     segments,

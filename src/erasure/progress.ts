@@ -72,6 +72,8 @@ export interface ErasureProgressDocument {
   readonly exempt?: number
   /** What each target removed, by its name. */
   readonly removed?: Readonly<Record<string, RemovedCount>>
+  /** Something may be kept under `restrictedKey`: said before it is. */
+  readonly keeps?: true
   readonly cutOff?: CutOff
   readonly manifests?: { readonly subjects?: string; readonly text?: string }
   readonly startedEventId?: string

@@ -11,10 +11,7 @@ export interface ErasedContent {
   strip(organizationId: string, events: readonly StoredEvent[]): Promise<readonly StoredEvent[]>
 }
 
-/**
- * Takes the blocks of erased persons out. The manifests of free text that was erased join here, with erasure itself:
- * an implementation that reads them strips the slots that they list.
- */
+/** Takes the blocks of erased persons out. Who knows of more that went (free text, redactions) wraps it. */
 export function createErasedContent(subjects: Collection<SubjectDocument>): ErasedContent {
   return {
     async strip(organizationId, events) {
