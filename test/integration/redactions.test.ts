@@ -470,7 +470,7 @@ test('a field that somebody deleted, with a redaction dressed up beside it, is m
   const { deps } = core.redactions
   expect(await createRedactor(deps).prepare(reference, noBeat)).toBe('prepared')
   const document = await deps.store.find(reference)
-  if (document?.removed == null) throw new Error('nothing was prepared')
+  if (document === undefined || document.removed === null) throw new Error('nothing was prepared')
   await deps.store.change(reference, ['approved'], { state: 'redacted', eventId, endedAt: new Date() })
   await deps.removal.fromHot(organizationId, document.removed)
   expect(redactionManifest(reference, document.removed).sha256).toBe(document.manifest)

@@ -1,0 +1,268 @@
+/**
+ * Redactions and offboardings against the histories of yesterday: both may wait for years, and go on under the code of the
+ * next deployment. A change that they could not follow fails here and needs a patch.
+ *
+ * To record: delete a history and run this test, twice; the first run writes it and fails. The activities are stand-ins
+ * that do what the scenario is about.
+ */
+import { ApplicationFailure } from '@temporalio/activity'
+import type { WorkflowHandle } from '@temporalio/client'
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { beforeAll, expect, test } from 'vitest'
+import type { OffboardingActivities } from '../../activities/offboarding.js'
+import type { RedactionActivities } from '../../activities/redaction.js'
+import {
+  offboardingWakeSignal,
+  offboardingWorkflowId,
+  offboardingWorkflowType,
+  type OffboardingState,
+} from '../../src/offboarding/contract.js'
+import { redactionWorkflowId, redactionWorkflowType } from '../../src/redaction/contract.js'
+import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
+import { buildWorkflowBundle } from '../../workers/bundle.js'
+import { bundlePaths } from '../../workers/paths.js'
+import { openWorld } from '../support/world.js'
+import { isMissing, readRecording, recordingEnvironment, replay, writeRecording } from './recordings.js'
+
+interface Scenario {
+  readonly type: string
+  readonly workflowId: string
+  readonly input: object
+  readonly activities: object
+  /** Moves it on from outside; resolves when the history is to end. Absent = it ends by itself. */
+  readonly drive?: (handle: WorkflowHandle) => Promise<void>
+}
+
+const unavailable = () => ApplicationFailure.create({ message: 'unavailable', type: 'unavailable' })
+
+/** Whoever waits for the `n`-th call. */
+class Calls {
+  #count = 0
+  readonly #waiting: { readonly at: number; readonly resolve: () => void }[] = []
+  made(): number {
+    this.#count += 1
+    for (const { at, resolve } of this.#waiting) if (at <= this.#count) resolve()
+    return this.#count
+  }
+  reach(at: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ at, resolve })
+    })
+  }
+}
+
+function redacting(name: string, change: Partial<RedactionActivities>, drive?: Scenario['drive']): Scenario {
+  const reference = {
+    organizationId: `recorded-${name}`,
+    redactionId: 'redaction_01h455vb4pex5vsknk084sn02q',
+  }
+  const activities: RedactionActivities = {
+    awaitRedaction: () => Promise.resolve(),
+    prepareRedaction: () => Promise.resolve('prepared'),
+    decideRedaction: () => Promise.resolve('decided'),
+    removeRedacted: () => Promise.resolve(),
+    ...change,
+  }
+  return {
+    type: redactionWorkflowType,
+    workflowId: redactionWorkflowId(reference),
+    input: reference,
+    activities,
+    ...(drive === undefined ? {} : { drive }),
+  }
+}
+
+/** One whose state, as the database would have it, moves as the activities and the scenario say. */
+function offboarding(
+  name: string,
+  begin: OffboardingState,
+  change: (state: { now: OffboardingState }, calls: Calls) => Partial<OffboardingActivities>,
+  drive?: (handle: WorkflowHandle, state: { now: OffboardingState }, calls: Calls) => Promise<void>,
+): Scenario {
+  const reference = {
+    organizationId: `recorded-${name}`,
+    offboardingId: 'offboarding_01h455vb4pex5vsknk084sn02q',
+  }
+  const state = { now: begin }
+  const calls = new Calls()
+  const activities: OffboardingActivities = {
+    loadOffboarding: () => Promise.resolve({ state: state.now, coolingOffEndsMs: 0 }),
+    beginOffboarding: () => {
+      state.now = 'offboarding'
+      return Promise.resolve('begun')
+    },
+    takeOffboardingStep: (_, step) => {
+      if (step === 'certify') state.now = 'awaiting_expiry'
+      return Promise.resolve()
+    },
+    stopOffboarding: () => {
+      state.now = 'needs_operator'
+      return Promise.resolve()
+    },
+    lookAtOffboarding: () => {
+      state.now = 'completed'
+      return Promise.resolve(true)
+    },
+    ...change(state, calls),
+  }
+  return {
+    type: offboardingWorkflowType,
+    workflowId: offboardingWorkflowId(reference),
+    input: reference,
+    activities,
+    ...(drive === undefined ? {} : { drive: (handle) => drive(handle, state, calls) }),
+  }
+}
+
+const held = new Calls()
+const wake = (handle: WorkflowHandle) => handle.signal(offboardingWakeSignal)
+
+const scenarios: Readonly<Record<string, Scenario>> = {
+  'redaction-redacted': redacting('redacted', {}),
+  'redaction-failed': redacting('failed', { prepareRedaction: () => Promise.resolve('failed') }),
+  'redaction-held': redacting(
+    'held',
+    {
+      decideRedaction: () => {
+        held.made()
+        return Promise.resolve('held')
+      },
+    },
+    async (handle) => {
+      await held.reach(1)
+      await handle.terminate()
+    },
+  ),
+  'offboarding-completed': offboarding('completed', 'cooling_off', () => ({})),
+  'offboarding-withdrawn': offboarding(
+    'withdrawn',
+    'cooling_off',
+    (state, calls) => ({
+      loadOffboarding: () => {
+        calls.made()
+        return Promise.resolve({ state: state.now, coolingOffEndsMs: Date.now() + 86_400_000 })
+      },
+    }),
+    async (handle, state, calls) => {
+      await calls.reach(1)
+      state.now = 'withdrawn'
+      await wake(handle)
+    },
+  ),
+  'offboarding-held-and-released': offboarding(
+    'held-and-released',
+    'cooling_off',
+    (state, calls) => ({
+      beginOffboarding: () => {
+        if (calls.made() === 1) {
+          state.now = 'on_hold'
+          return Promise.resolve('held')
+        }
+        state.now = 'offboarding'
+        return Promise.resolve('begun')
+      },
+    }),
+    async (handle, _state, calls) => {
+      await calls.reach(1)
+      await wake(handle)
+    },
+  ),
+  'offboarding-stopped-and-retried': offboarding(
+    'stopped-and-retried',
+    'offboarding',
+    (state, calls) => ({
+      takeOffboardingStep: (_, step) => {
+        if (step === 'certify') state.now = 'awaiting_expiry'
+        // Until an operator has seen to it.
+        if (step === 'remove_archive' && !retried)
+          return Promise.reject(
+            ApplicationFailure.create({ message: 'no', type: 'archive_unavailable', nonRetryable: true }),
+          )
+        return Promise.resolve()
+      },
+      stopOffboarding: () => {
+        state.now = 'needs_operator'
+        calls.made()
+        return Promise.resolve()
+      },
+    }),
+    async (handle, state, calls) => {
+      await calls.reach(1)
+      retried = true
+      state.now = 'offboarding'
+      await wake(handle)
+    },
+  ),
+  'offboarding-with-what-remains': offboarding('with-what-remains', 'awaiting_expiry', (state, calls) => ({
+    lookAtOffboarding: () => {
+      const first = calls.made() === 1
+      if (!first) state.now = 'completed'
+      return first ? Promise.reject(unavailable()) : Promise.resolve(true)
+    },
+  })),
+}
+let retried = false
+
+const missing = Object.keys(scenarios).filter(isMissing)
+
+beforeAll(async () => {
+  await buildWorkflowBundle()
+  if (missing.length > 0) await record(missing)
+})
+
+test('every scenario has its recorded history', () => {
+  expect(missing).toEqual([])
+})
+
+test.each([
+  ['redaction-redacted', 'removeRedacted'],
+  ['offboarding-completed', 'takeOffboardingStep'],
+])('a history of %s that the code of today would not make is refused', async (name, activity) => {
+  const edited = await readRecording(name, (text) => text.replaceAll(activity, 'other'))
+  await expect(replay(edited)).rejects.toThrow()
+})
+
+test.each(Object.keys(scenarios))('%s replays', async (name) => {
+  await replay(await readRecording(name))
+})
+
+async function record(names: readonly string[]): Promise<void> {
+  const world = await openWorld({ temporal: true, environment: recordingEnvironment })
+  const temporal = await connectTemporal(temporalOptions(world.config))
+  const connection = await NativeConnection.connect({ address: temporalOptions(world.config).address })
+  try {
+    await Promise.all(names.map((name) => recordOne(temporal, connection, name)))
+  } finally {
+    await connection.close()
+    await temporal.close()
+    await world.close()
+  }
+}
+
+async function recordOne(
+  temporal: TemporalConnection,
+  connection: NativeConnection,
+  name: string,
+): Promise<void> {
+  const scenario = scenarios[name]
+  if (scenario === undefined) throw new Error(`there is no scenario ${name}`)
+  const { type, workflowId, input, activities, drive } = scenario
+  const taskQueue = `recording-${name}`
+  const worker = await Worker.create({
+    connection,
+    namespace: temporal.namespace,
+    dataConverter: temporal.dataConverter,
+    workflowBundle: { codePath: bundlePaths.bundle },
+    taskQueue,
+    activities,
+  })
+  await worker.runUntil(async () => {
+    const handle = await temporal.client.workflow.start(type, { workflowId, taskQueue, args: [input] })
+    await drive?.(handle)
+    await temporal.client.workflow
+      .getHandle(workflowId)
+      .result()
+      .catch(() => undefined)
+    await writeRecording(name, temporal, workflowId, handle.firstExecutionRunId)
+  })
+}
