@@ -1,0 +1,357 @@
+/**
+ * Erasures, applied again: to a database that was restored from before them. The journal says which, the manifests beside
+ * it say what went; identifiers are gone, and are not needed.
+ *
+ *     begun      the subjects are fenced, and detached from the directory ─ their pending events get their leaves ─ what
+ *                was kept is encrypted anew under a key of the request ─ keys destroyed ─ blocks removed ─ logged
+ *     erased     the listed fields removed ─ logged ─ the request and its progress say so
+ *     redacted   the listed fields removed ─ logged
+ *
+ * Then the database moves on in the journal. Every step finds what an earlier attempt did. What an entry of this kind is
+ * logged by is new in the log: the leaves that said so are lost with the newer database, and whoever verifies needs one.
+ */
+import { hash } from 'node:crypto'
+import type { Collection, Db, MongoClient } from 'mongodb'
+import { z } from 'zod'
+import { personSealPurpose } from '../events/protect.js'
+import type { SystemEventWriter } from '../events/contract.js'
+import { eventDocumentId, type EventCollection, type StoredEvent } from '../events/store.js'
+import type { OrganizationKeyset } from '../keys/organization-keys.js'
+import type { PeriodKeys } from '../keys/period-keys.js'
+import { KeyError, openSeal, seal } from '../keys/wrapping.js'
+import { collectionNames } from '../mongo/collections.js'
+import { inTransaction } from '../mongo/transaction.js'
+import type { FieldRemoval } from '../redaction/removal.js'
+import { subjectDocumentId, subjectStore } from '../subjects/store.js'
+import { openSubjectKey } from '../subjects/subject-keys.js'
+import type { Sealer } from '../transparency-log/sealer.js'
+import { isFinal, type ErasureReference } from './contract.js'
+import { drainSubjects } from './erasure-leaves.js'
+import type { ErasureJournal, JournalEntry } from './journal.js'
+import { restrictedPurpose } from './keeping.js'
+import { LedgerError, type ErasureLedger } from './ledger.js'
+import { manifestPath, type RemovedField } from './manifests.js'
+import { createTextMatcher } from './matching.js'
+import { erasingSteps, type ErasureProgress, type ErasureProgressDocument } from './progress.js'
+import { createRequestKey, openRequestKey, restrictedName } from './sealed.js'
+import { erasureKey, type ErasureRequestDocument } from './store.js'
+import { hotEvents, restoredEvents } from './targets/events.js'
+
+export interface ReapplyingDependencies {
+  readonly client: MongoClient
+  readonly db: Db
+  readonly events: EventCollection
+  readonly journal: Pick<ErasureJournal, 'ahead' | 'moveTo'>
+  readonly ledger: Pick<ErasureLedger, 'manifest'>
+  readonly progress: ErasureProgress
+  readonly periods: PeriodKeys
+  readonly sealer: Sealer
+  readonly removal: Pick<FieldRemoval, 'fromHot' | 'fromRestored'>
+  /** Points archived segments to the content that an erasure has left (archive/newest-content.ts). */
+  readonly pointToNewest: (organizationId: string, beat: () => void) => Promise<number>
+  readonly systemEvents: Pick<SystemEventWriter, 'write'>
+  readonly keysetOf: (organizationId: string) => Promise<OrganizationKeyset>
+  /** Is the organization in this database at all? */
+  readonly isThere: (organizationId: string) => Promise<boolean>
+}
+
+export interface Reapplied {
+  readonly entries: number
+  readonly subjects: number
+  readonly fields: number
+  /** Segments that pointed to content that is no more. */
+  readonly segments: number
+}
+
+const identity = z.tuple([z.string(), z.string()])
+const removedRow = z.tuple([z.string(), z.string(), z.string()])
+const subjectsSchema = z.object({
+  kind: z.literal('annals/erasure/subjects'),
+  subjects: z.array(z.string()),
+  restricted: z.array(identity),
+})
+const removedSchema = z.object({
+  kind: z.enum(['annals/erasure/text', 'annals/redaction/fields']),
+  removed: z.array(removedRow),
+})
+
+/** A transaction of some hundred updates is still a short one. */
+const fieldsAtOnce = 100
+const eventsAtOnce = 500
+
+/**
+ * Applies everything that the database has not come to, in order.
+ * @throws LedgerError where a manifest is missing or another; RolledBackError where a log must be restarted first; KeyError
+ */
+export async function reapplyErasures(deps: ReapplyingDependencies, beat: () => void): Promise<Reapplied> {
+  const { journal, pointToNewest, isThere } = deps
+  const done = { entries: 0, subjects: 0, fields: 0, segments: 0 }
+  const organizations = new Set<string>()
+  for await (const entry of journal.ahead()) {
+    beat()
+    const { organizationId } = entry
+    // An organization that came after the backup has nothing here.
+    if (await isThere(organizationId)) {
+      if (!organizations.has(organizationId)) done.segments += await pointToNewest(organizationId, beat)
+      organizations.add(organizationId)
+      const { subjects, fields } = await apply(deps, entry, beat)
+      done.subjects += subjects
+      done.fields += fields
+    }
+    await journal.moveTo(entry)
+    done.entries += 1
+  }
+  return done
+}
+
+async function apply(
+  deps: ReapplyingDependencies,
+  entry: JournalEntry,
+  beat: () => void,
+): Promise<{ readonly subjects: number; readonly fields: number }> {
+  const { kind, organizationId, requestId, manifests } = entry
+  if (kind === 'redacted') {
+    const path = `${organizationId}/erasures/${requestId}.fields.json`
+    const fields = await removeFields(
+      deps,
+      organizationId,
+      await removedIn(deps, path, manifests.fields),
+      beat,
+    )
+    await log(deps, entry, 'annals.field.redacted', manifests.fields)
+    return { subjects: 0, fields }
+  }
+  const subjects = await eraseSubjects(deps, entry, beat)
+  if (kind === 'begun') {
+    await log(deps, entry, 'annals.subject.erasure_started', manifests.subjects)
+    return { subjects, fields: 0 }
+  }
+  const removed = await removedIn(deps, manifestPath(entry, 'text'), manifests.text)
+  const fields = await removeFields(deps, organizationId, removed, beat)
+  const eventId = await log(deps, entry, 'annals.subject.erased', manifests.text)
+  await settle(deps, entry, eventId)
+  return { subjects: 0, fields }
+}
+
+/** @throws LedgerError where it is not there, or not the one that the journal names */
+async function manifestOf(
+  { ledger }: ReapplyingDependencies,
+  path: string,
+  sha256: string | undefined,
+): Promise<unknown> {
+  const bytes = await ledger.manifest(path)
+  if (bytes === undefined || sha256 === undefined || hash('sha256', bytes, 'hex') !== sha256)
+    throw new LedgerError('a manifest that the journal names is missing, or another')
+  return JSON.parse(bytes.toString('utf8'))
+}
+
+async function removedIn(
+  deps: ReapplyingDependencies,
+  path: string,
+  sha256: string | undefined,
+): Promise<RemovedField[]> {
+  const { removed } = removedSchema.parse(await manifestOf(deps, path, sha256))
+  return removed.map(([eventId, slot, commitment]) => ({
+    eventId,
+    slot,
+    commitment: Buffer.from(commitment, 'base64url'),
+  }))
+}
+
+async function removeFields(
+  { removal }: ReapplyingDependencies,
+  organizationId: string,
+  removed: readonly RemovedField[],
+  beat: () => void,
+): Promise<number> {
+  for (let at = 0; at < removed.length; at += fieldsAtOnce) {
+    beat()
+    const some = removed.slice(at, at + fieldsAtOnce)
+    await removal.fromHot(organizationId, some)
+    await removal.fromRestored(organizationId, some)
+  }
+  return removed.length
+}
+
+async function eraseSubjects(
+  deps: ReapplyingDependencies,
+  entry: JournalEntry,
+  beat: () => void,
+): Promise<number> {
+  const { client, db, events, progress, periods, sealer, keysetOf } = deps
+  const { organizationId, requestId } = entry
+  const manifest = subjectsSchema.parse(
+    await manifestOf(deps, manifestPath(entry, 'subjects'), entry.manifests.subjects),
+  )
+  const { subjects } = manifest
+  const store = subjectStore(db)
+  const _id = { $in: subjects.map((subject) => subjectDocumentId(organizationId, subject)) }
+  await inTransaction(client, async (session) => {
+    const fenced = { state: 'fenced' as const, erasure: requestId }
+    await store.subjects.updateMany({ _id, state: { $ne: 'erased' } }, { $set: fenced }, { session })
+    await store.directory.deleteMany({ organizationId, subject: { $in: [...subjects] } }, { session })
+  })
+  await drainSubjects(sealer, events, { organizationId, subjects }, beat)
+  const keyset = await keysetOf(organizationId)
+  if (manifest.restricted.length > 0) {
+    await noteBegun(deps, entry, keyset, subjects)
+    await keepRestricted(deps, await progress.read(entry), keyset, manifest.restricted, beat)
+  }
+  await periods.refresh()
+  await store.subjects.updateMany(
+    { _id, erasure: requestId },
+    { $set: { state: 'erased' }, $unset: { key: '' } },
+    { writeConcern: { w: 'majority', journal: true } },
+  )
+  const work = {
+    organizationId,
+    requestId,
+    keyset,
+    subjects,
+    matcher: createTextMatcher([]),
+    until: undefined,
+    beat,
+  }
+  await hotEvents(events).erase(work)
+  await restoredEvents(db).erase(work)
+  return store.subjects.countDocuments({ _id, state: 'erased' })
+}
+
+/** The intent, as the erasing of before left it; one that this database has begun itself stands. */
+async function noteBegun(
+  { client, progress, periods }: ReapplyingDependencies,
+  { organizationId, requestId }: ErasureReference,
+  keyset: OrganizationKeyset,
+  subjects: readonly string[],
+): Promise<void> {
+  const request = { organizationId, requestId }
+  if ((await progress.find(request)) !== null) return
+  await periods.refresh()
+  const { period } = periods.current
+  const restrictedKey = createRequestKey(keyset, periods, restrictedName(request)).wrapped
+  await inTransaction(client, async (session) => {
+    await periods.pin(period, session)
+    await progress.begin(request, { subjects, restrictedKey, keyPeriods: [period] }, session)
+  })
+}
+
+/** What was exempt or held stays readable for what it is kept for: under the request's key, as before. */
+async function keepRestricted(
+  { db, events, periods }: ReapplyingDependencies,
+  { organizationId, requestId, restrictedKey }: ErasureProgressDocument,
+  keyset: OrganizationKeyset,
+  restricted: readonly (readonly [string, string])[],
+  beat: () => void,
+): Promise<void> {
+  if (restricted.length === 0) return
+  if (restrictedKey === undefined)
+    throw new KeyError('malformed_key', 'a request has no key for what it keeps')
+  await periods.ensure([restrictedKey.period])
+  const key = openRequestKey(keyset, periods, restrictedName({ organizationId, requestId }), restrictedKey)
+  const slots = new Map<string, Set<string>>()
+  for (const [eventId, slot] of restricted)
+    slots.set(eventId, (slots.get(eventId) ?? new Set<string>()).add(slot))
+  const ids = [...slots.keys()]
+  const restored: Collection<StoredEvent> = db.collection(collectionNames.restoredEvents)
+  for (const collection of [events, restored]) {
+    for (let at = 0; at < ids.length; at += eventsAtOnce) {
+      beat()
+      const some = ids.slice(at, at + eventsAtOnce)
+      const found = await collection
+        .find({ _id: { $in: some.map((id) => eventDocumentId(organizationId, id)) } })
+        .toArray()
+      for (const event of found) await keepIn(collection, event)
+    }
+  }
+
+  async function keepIn(collection: Collection<StoredEvent>, event: StoredEvent): Promise<void> {
+    const eventId = event._id.slice(organizationId.length + 1)
+    for (const [index, field] of event.fields.entries()) {
+      if (!('subject' in field) || field.sealed === undefined || field.restricted !== undefined) continue
+      const { slot, subject, sealed } = field
+      if (slots.get(eventId)?.has(slot) !== true) continue
+      const document = await subjectStore(db).subjects.findOne({
+        _id: subjectDocumentId(organizationId, subject),
+        key: { $exists: true },
+      })
+      if (document?.key === undefined) continue
+      await periods.ensure([document.key.period])
+      const open = openSubjectKey(keyset, periods, subject, document)
+      const plaintext = openSeal(open, sealed, personSealPurpose(organizationId, eventId, slot))
+      const kept = seal(key, plaintext, restrictedPurpose(organizationId, eventId, slot))
+      const at = `fields.${String(index)}`
+      await collection.updateOne(
+        { _id: event._id, [`${at}.slot`]: slot, [`${at}.restricted`]: { $exists: false } },
+        {
+          $set: { [`${at}.sealed`]: kept, [`${at}.restricted`]: requestId },
+          $unset: { [`${at}.terms`]: '' },
+        },
+      )
+    }
+  }
+}
+
+/** @returns the event's id */
+async function log(
+  { systemEvents }: ReapplyingDependencies,
+  { sequence, organizationId, requestId, submitter, approver, kind }: JournalEntry,
+  action: 'annals.subject.erasure_started' | 'annals.subject.erased' | 'annals.field.redacted',
+  manifest: string | undefined,
+): Promise<string> {
+  if (manifest === undefined) throw new LedgerError('the journal names no manifest')
+  const { id } = await systemEvents.write({
+    organizationId,
+    action,
+    occurredAt: new Date(),
+    actor: { type: 'system', id: 'annals' },
+    targets: [{ type: kind === 'redacted' ? 'redaction' : 'erasure', id: requestId }],
+    metadata: { manifest, submitter, approver, reapplied: true },
+    onceKey: `reapplied/${String(sequence)}/${requestId}`,
+  })
+  return id
+}
+
+/** What only the erasing needed is forgotten; the request waits until nothing is left that a backup could open. */
+async function settle(
+  deps: ReapplyingDependencies,
+  entry: JournalEntry,
+  erasedEventId: string,
+): Promise<void> {
+  const { db, progress } = deps
+  const { organizationId, requestId, manifests, at } = entry
+  const request = { organizationId, requestId }
+  const doneAt = new Date(at)
+  const { subjects } = subjectsSchema.parse(
+    await manifestOf(deps, manifestPath(entry, 'subjects'), manifests.subjects),
+  )
+  await noteBegun(deps, request, await deps.keysetOf(organizationId), subjects)
+  const begun = await progress.read(request)
+  const missing = erasingSteps.filter((step) => begun.steps[step]?.doneAt === undefined)
+  const steps = Object.fromEntries(missing.map((step) => [`steps.${step}`, { intendedAt: doneAt, doneAt }]))
+  await progress.set(request, { manifests, erasedEventId, ...steps })
+  await progress.forget(request)
+  const requests: Collection<ErasureRequestDocument> = db.collection(collectionNames.erasureRequests)
+  const _id = erasureKey(organizationId, requestId)
+  const stored = await requests.findOne({ _id })
+  if (stored === null || isFinal(stored.state)) return
+  await requests.updateOne(
+    { _id, version: stored.version },
+    {
+      $set: {
+        state: 'awaiting_expiry',
+        resumeAt: null,
+        expiryAt: new Date(),
+        key: null,
+        sealed: null,
+        words: [],
+        bodyFingerprint: null,
+      },
+      $unset: { identifiersKey: '', subjectsKey: '' },
+      $inc: { version: 1 },
+      $push: { evidence: { event: 'erased', at: new Date(), by: null, state: 'awaiting_expiry' } },
+    },
+  )
+  await db
+    .collection(collectionNames.erasureActions)
+    .updateMany({ organizationId, requestId }, { $set: { sealedWords: null } })
+}
