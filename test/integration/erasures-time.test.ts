@@ -4,9 +4,17 @@
  */
 import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import type { ErasureReference, NotifyOutcome } from '../../src/erasure/contract.js'
 import { searchAttributes } from '../../src/temporal/search-attributes.js'
 import { startTimeSkippingServer, type TimeSkippingServer } from '../support/time-skipping.js'
-import { openErasureWorld, organizationId, principals, type ErasureWorld } from './erasures-world.js'
+import { answering, startReceiver } from '../support/receiver.js'
+import {
+  openedHistory,
+  openErasureWorld,
+  organizationId,
+  principals,
+  type ErasureWorld,
+} from './erasures-world.js'
 
 let server: TimeSkippingServer
 let world: ErasureWorld
@@ -17,7 +25,10 @@ const dayMs = 24 * hourMs
 beforeAll(async () => {
   server = await startTimeSkippingServer()
   afterAll(() => server.close())
-  world = await openErasureWorld({ timeSkippingAddress: server.address })
+  world = await openErasureWorld({
+    timeSkippingAddress: server.address,
+    environment: { ANNALS_WEBHOOK_ALLOW_PRIVATE: 'true' },
+  })
   await world.temporal.connection.operatorService.addSearchAttributes({
     namespace: 'default',
     searchAttributes: Object.fromEntries(
@@ -247,6 +258,75 @@ test('what still remains in backups is waited for, without a deadline, and close
     expect(await world.events(id)).toEqual(['submitted', 'approved', 'completed'])
   } finally {
     world.answers.complete = () => ({ result: 'completed' })
+  }
+})
+
+/** Tells recipients as the product does, at the server's time. */
+async function tell(request: ErasureReference): Promise<NotifyOutcome> {
+  vi.setSystemTime(await server.now())
+  return world.api.core.delivery.notices.notify(request, () => undefined)
+}
+
+test('a recipient that does not answer is called for three days, and the month goes on without it', async () => {
+  const told = await startReceiver()
+  const away = await startReceiver()
+  const busy = await startReceiver()
+  const gone = await startReceiver()
+  away.behave(answering(503))
+  busy.behave(answering(429, { 'retry-after': '36000' }))
+  gone.behave(answering(410))
+  world.answers.notify = tell
+  try {
+    const recipients = [told, away, busy, gone].map(({ url }, position) => ({
+      name: `r${String(position)}`,
+      url,
+    }))
+    const id = await world.submit({ recipients })
+    await reaches(id, 'identity_pending')
+    expect(
+      (await world.post(`/${id}/verify-identity`, { method: 'in person', result: 'verified' })).status,
+    ).toBe(200)
+    await reaches(id, 'review')
+    expect((await world.post(`/${id}/approve`, {}, asSecond())).status).toBe(200)
+    await reaches(id, 'cooling_off')
+    await pass(25 * hourMs)
+    await reaches(id, 'notifying')
+    expect((await world.show(id)).recipients).toMatchObject([
+      { position: 0, status: 'acknowledged', attempts: 1, lastStatus: 204 },
+      { position: 1, status: 'pending', lastStatus: 503 },
+      { position: 2, status: 'pending', lastStatus: 429 },
+      { position: 3, status: 'refused', attempts: 1, lastStatus: 410 },
+    ])
+    const metadata = await world
+      .workflow(id)
+      .query<{ currentDetails?: string }>('__temporal_workflow_metadata')
+    expect(metadata.currentDetails).toContain('some recipients are not reached; called again')
+    await pass(20 * hourMs)
+    busy.behave(undefined)
+    await pass(51 * hourMs)
+    await reaches(id, 'notifying')
+    await pass(2 * hourMs)
+    await reaches(id, 'completed')
+    const { recipients: outcomes } = await world.show(id)
+    expect(outcomes).toMatchObject([
+      { position: 0, status: 'acknowledged', attempts: 1 },
+      { position: 1, status: 'timed_out', nextAttemptAt: null, lastStatus: 503 },
+      { position: 2, status: 'acknowledged', lastStatus: 204 },
+      { position: 3, status: 'refused', attempts: 1 },
+    ])
+    expect(away.calls.length).toBeGreaterThan(15)
+    expect(away.calls.length).toBe(outcomes[1]?.attempts)
+    expect(new Set(away.calls.map((call) => call.id)).size).toBe(1)
+    // Ten hours apart, as it asked.
+    expect(busy.calls.length).toBeLessThan(5)
+    expect(world.stepsOf(id).filter((step) => step === 'notify').length).toBeLessThan(60)
+    // Whom it was about went to the recipients, and to nobody's log or history.
+    const opened = (await openedHistory(world, id)).join('')
+    expect(opened).not.toContain('127.0.0.1')
+    expect(world.workerLogs()).not.toContain('/hook')
+  } finally {
+    world.answers.notify = () => ({ result: 'skipped' })
+    await Promise.all([told, away, busy, gone].map((receiver) => receiver.close()))
   }
 })
 

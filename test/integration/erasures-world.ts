@@ -9,6 +9,7 @@ import {
   type ErasingActivities,
   type ErasureReference,
   type FenceOutcome,
+  type NotifyOutcome,
   type OperatorReason,
   type ScopeOutcome,
   type VerifyOutcome,
@@ -38,6 +39,7 @@ export interface StepAnswers {
   prepare: () => void
   erase: () => void
   verify: () => VerifyOutcome
+  notify: (request: ErasureReference) => NotifyOutcome | Promise<NotifyOutcome>
   complete: () => CompleteOutcome
   /** Runs before each step, for a test that wants to hold one up. */
   before: (step: keyof ErasingActivities) => Promise<void>
@@ -53,6 +55,7 @@ export const cleanRun = (): StepAnswers => ({
   prepare: () => undefined,
   erase: () => undefined,
   verify: () => ({ result: 'clean' }),
+  notify: () => ({ result: 'skipped' }),
   complete: () => ({ result: 'completed' }),
   before: () => Promise.resolve(),
 })
@@ -64,6 +67,7 @@ const viewSchema = z.looseObject({
   overdue: z.boolean(),
 })
 const detailSchema = viewSchema.extend({
+  recipients: z.array(z.looseObject({ position: z.int(), status: z.string(), attempts: z.int() })),
   evidence: z.array(z.looseObject({ event: z.string(), by: z.string().nullable(), state: z.string() })),
   needsOperator: z.looseObject({ reason: z.string(), targets: z.array(z.string()) }).nullable(),
 })
@@ -176,7 +180,7 @@ export async function openErasureWorld(options: ErasureWorldOptions = {}): Promi
     prepare: step('prepare', () => answers.prepare()),
     erase: step('erase', () => answers.erase()),
     verify: step('verify', () => answers.verify()),
-    notify: step('notify', () => ({ result: 'skipped' as const })),
+    notify: step('notify', (request) => answers.notify(request)),
     complete: step('complete', () => answers.complete()),
   }
   const officer = (principal: string) =>
