@@ -112,15 +112,22 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
           holds,
           beat,
         }
+        // Where nothing is exempt nobody has to look for it, however many events there are.
+        if (opened.exempt.length === 0 && holds.length === 0) return
+        await progress.set(request, { keeps: true })
         await keep(events, keeping)
         await keepArchived(archived, keeping)
       })
       await progress.once(request, 'subject_manifest', async () => {
         const reading = { ...request, restrictedKey: restricted, beat }
-        const kept = distinct([
-          ...(await readKept(events, reading, subjects)),
-          ...(await readArchivedKept(archived, reading)),
-        ])
+        const { keeps } = await progress.read(request)
+        const kept =
+          keeps === undefined
+            ? []
+            : distinct([
+                ...(await readKept(events, reading, subjects)),
+                ...(await readArchivedKept(archived, reading)),
+              ])
         const manifest = subjectManifest(request, subjects, kept)
         await ledger.putManifest(manifest)
         const exempt = new Set(kept.map(({ eventId }) => eventId)).size

@@ -145,6 +145,14 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
       return { request: found, kind: found.manifests?.text === sha256 ? 'text' : 'subjects' }
     },
 
+    /** Requests with a text manifest that were verified since then, or are not verified yet. */
+    withTextManifest: (organizationId: string, since: Date) =>
+      progress.find({
+        organizationId,
+        'manifests.text': { $exists: true },
+        $or: [{ 'steps.verify.doneAt': { $exists: false } }, { 'steps.verify.doneAt': { $gte: since } }],
+      }),
+
     /**
      * Begins the erasing, unless it has begun: what it was begun with stands.
      * @param session of a transaction that holds the period of the wrapped keys still
