@@ -44,6 +44,8 @@ import { createScanService } from './scans/service.js'
 import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
+import { certificatePaths, certificateRoutes } from './certificates/routes.js'
+import { erasureCertificateRoutes } from './erasure/certificate-routes.js'
 import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
 import { registerAlarmMetrics, registerPendingMetrics } from './transparency-log/log-metrics.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
@@ -136,6 +138,7 @@ export async function openApi(
       redactions: createRedactionRoutes(core, temporal, logger),
       offboarding: createOffboardingRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
+      certificates: certificateRoutes(core.certificateKeys),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
         namespace: temporal.namespace,
@@ -160,6 +163,7 @@ export async function openApi(
       offboardingPaths,
       logReadPaths,
       anchorPaths,
+      certificatePaths,
     ],
     version,
     publicUrl: config.http.publicUrl,

@@ -26,6 +26,7 @@ export const errorCodes = [
   'subject_erased',
   'on_hold',
   'offboarded',
+  'not_complete',
   'not_sealed',
   'cursor_invalid',
   'too_many_failures',

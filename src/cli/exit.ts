@@ -32,6 +32,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   offboarded: exitCodes.refused,
   four_eyes: exitCodes.refused,
   subject_erased: exitCodes.refused,
+  not_complete: exitCodes.refused,
   not_sealed: exitCodes.refused,
   too_many_failures: exitCodes.failed,
   stream_stalled: exitCodes.unreachable,

@@ -1,5 +1,6 @@
 /** The erasures part of `/openapi.json`, in zod-openapi's form. */
-import type { z } from 'zod'
+import { z } from 'zod'
+import { erasureCertificateFileSchema } from './certificate.js'
 import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
 import {
   approveSchema,
@@ -97,6 +98,25 @@ export const erasurePaths: ApiPaths = {
       responses: {
         '200': { description: 'The request.', content: jsonContent(erasureDetailSchema) },
         ...problemResponses('invalid', 'forbidden', 'not_found'),
+      },
+    },
+  },
+  [`${base}/{id}/certificate`]: {
+    get: {
+      tags: ['erasures'],
+      summary: 'The certificate of an erasure',
+      description:
+        'Signed (RFC 7515, General JWS JSON), the same bytes ever after; as `text/html`, a page to hand over.',
+      requestParams: { path: erasurePathSchema },
+      responses: {
+        '200': {
+          description: 'The certificate.',
+          content: {
+            ...jsonContent(erasureCertificateFileSchema),
+            'text/html': { schema: z.string() },
+          },
+        },
+        ...problemResponses('forbidden', 'not_found', 'not_complete', 'unavailable'),
       },
     },
   },

@@ -47,6 +47,8 @@ export interface AppDependencies {
     readonly offboarding?: Router
     /** Public: it is mounted before authentication. */
     readonly anchor?: Router
+    /** Public, too: keys that check certificates. */
+    readonly certificates?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
     readonly codec?: Router
   }
@@ -69,6 +71,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
 
   app.use(requestContext(logger, metrics.http))
   if (routers.anchor !== undefined) app.use(routers.anchor)
+  if (routers.certificates !== undefined) app.use(routers.certificates)
   app.use('/v1', authentication(dependencies.authenticator))
   for (const router of [
     routers.events,
@@ -83,10 +86,10 @@ export function createApp(dependencies: AppDependencies): RequestListener {
     routers.holds,
     routers.archive,
     routers.erasures,
+    routers.webhookSecrets,
     routers.redactions,
     routers.offboarding,
     routers.codec,
-    routers.webhookSecrets,
   ]) {
     if (router !== undefined) app.use(router)
   }

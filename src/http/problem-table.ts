@@ -84,6 +84,11 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The organization is offboarded',
     meaning: 'It takes nothing any more, its keys are or will be destroyed, and its id is never given again.',
   },
+  not_complete: {
+    status: 409,
+    title: 'The erasure is not complete',
+    meaning: 'Something is still to be done, or still remains: there is no certificate yet. Follow its state.',
+  },
   not_sealed: {
     status: 409,
     title: 'Not sealed into the log yet',

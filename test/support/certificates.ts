@@ -86,7 +86,10 @@ export async function certified(
   const outcome = await run.toVerified()
   if (outcome !== 'clean') throw new Error(`the erasure did not end: ${outcome}`)
   await storeRequest(core, run)
-  await completingLater(core).complete(run, sevenDays)
+  const completed = await completingLater(core).complete(run, sevenDays)
+  await core.db
+    .collection('erasureRequests')
+    .updateOne({ organizationId, requestId: run.requestId }, { $set: { state: completed.result } })
   const stored = await core.erasing.certificates.find(run)
   if (stored === undefined) throw new Error('no certificate was issued')
   return { request: run, text: stored.bytes.toString('utf8') }

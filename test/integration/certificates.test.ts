@@ -1,0 +1,151 @@
+/** The certificate of an erasure: what it says, that it is issued once, and what reads it. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
+import type { ErasureIdentifier } from '../../src/erasure/contract.js'
+import { erasingRun } from '../support/erasing.js'
+import { certified, completingLater, sevenDays, storeRequest } from '../support/certificates.js'
+import { drainUntilSealed } from '../support/sealing.js'
+import { openWorld, type World } from '../support/world.js'
+
+let world: World
+beforeAll(async () => {
+  world = await openWorld()
+})
+afterAll(async () => {
+  await world.close()
+})
+
+const person = {
+  type: 'user',
+  id: 'u_cert-1',
+  name: 'Clara Certificate',
+  email: 'clara.certificate@acme.example',
+}
+const identifiers: readonly ErasureIdentifier[] = [
+  { kind: 'id', type: 'user', value: person.id },
+  { kind: 'email', value: person.email },
+  { kind: 'other', value: person.name },
+]
+
+async function seed(organizationId: string): Promise<void> {
+  const post = async (event: object) => {
+    const occurredAt = new Date().toISOString()
+    const body = {
+      organizationId,
+      action: 'document.opened',
+      occurredAt,
+      actor: person,
+      targets: [],
+      ...event,
+    }
+    const answer = await world.request('POST', '/v1/events', { body })
+    expect(answer.status, answer.text).toBe(201)
+  }
+  await post({})
+  await post({ action: 'billing.invoice.sent' })
+  await post({ actor: { type: 'service', id: 'x' }, description: `for ${person.name}` })
+  await drainUntilSealed(world.api.core, organizationId)
+}
+const fileOf = (text: string) => erasureCertificateFileSchema.parse(JSON.parse(text))
+
+test('it says what was removed and what is kept, with the proofs of both events, and names nobody', async () => {
+  const organizationId = 'org_certified'
+  await seed(organizationId)
+  const exempt = [{ class: 'billing.*', ground: '17(3)(b)' as const }]
+  const { request, text } = await certified(world.api.core, organizationId, identifiers, exempt)
+  const { certificate } = fileOf(text)
+  expect(certificate).toMatchObject({
+    id: request.requestId,
+    outcome: 'completed_with_exceptions',
+    request: { ground: '17(1)(b)', identifiers: { id: 1, email: 1, other: 1 } },
+    persons: 1,
+    text: { removed: 1, kept: 0 },
+    kept: [{ reason: 'exempt', class: 'billing.*', ground: '17(3)(b)', events: 1 }],
+    ledger: { sequence: 1 },
+    proofs: {
+      erasureStarted: { action: 'annals.subject.erasure_started' },
+      erased: { action: 'annals.subject.erased' },
+    },
+  })
+  expect(certificate.removed).toContainEqual({ target: 'hot_events', items: 1, atLeast: false })
+  expect(certificate.removed).toContainEqual({ target: 'directory', items: 2, atLeast: false })
+  expect(certificate.verification.places).toContainEqual(
+    expect.objectContaining({ kind: 'collection', name: 'events' }),
+  )
+  for (const value of [person.id, person.name, person.email, 'sub_']) expect(text).not.toContain(value)
+})
+
+test('it is issued once: two at once, and any number of times after, hand out the same bytes', async () => {
+  const organizationId = 'org_once'
+  await seed(organizationId)
+  const { core } = world.api
+  const run = erasingRun(core, organizationId, identifiers)
+  await run.scope()
+  expect(await run.toVerified()).toBe('clean')
+  await storeRequest(core, run)
+  const completing = completingLater(core)
+  const complete = () => completing.complete(run, sevenDays)
+  expect(await Promise.all([complete(), complete()])).toEqual([
+    { result: 'completed' },
+    { result: 'completed' },
+  ])
+  const first = await core.erasing.certificates.find(run)
+  expect(await complete()).toEqual({ result: 'completed' })
+  expect((await core.erasing.certificates.find(run))?.bytes).toEqual(first?.bytes)
+  expect(first?.version).toBe(1)
+})
+
+test('while something remains that is waited for, there is none', async () => {
+  const organizationId = 'org_waiting'
+  await seed(organizationId)
+  const { core } = world.api
+  const run = erasingRun(core, organizationId, identifiers)
+  await run.scope()
+  expect(await run.toVerified()).toBe('clean')
+  await storeRequest(core, run)
+  const waits = async (more: Parameters<typeof completingLater>[1], days = sevenDays) =>
+    (await completingLater(core, more).complete(run, days)).result
+  expect(await waits({ periods: { isDeleted: () => Promise.resolve(false) } })).toBe('waiting')
+  expect(await waits({ backupDays: 400 })).toBe('waiting')
+  expect(await waits({}, () => Promise.resolve(400))).toBe('waiting')
+  expect(await core.erasing.certificates.find(run)).toBeUndefined()
+  // The one that really runs, on a period key that is there.
+  expect(await run.completing.complete(run, sevenDays)).toMatchObject({ result: 'waiting' })
+  const path = `/v1/organizations/${organizationId}/erasures/${run.requestId}/certificate`
+  const answer = await world.request('GET', path)
+  expect([answer.status, answer.body]).toMatchObject([409, { code: 'not_complete' }])
+})
+
+test('officers get it as it was issued, or as a page without a script; nobody else gets anything', async () => {
+  const organizationId = 'org_handed'
+  await seed(organizationId)
+  const { request, text } = await certified(world.api.core, organizationId, identifiers)
+  const path = `/v1/organizations/${organizationId}/erasures/${request.requestId}/certificate`
+  const json = await world.request('GET', path, { headers: { accept: 'application/json' } })
+  expect([json.status, json.text]).toEqual([200, text])
+  const page = await world.request('GET', path, { headers: { accept: 'text/html,*/*;q=0.8' } })
+  expect(page.status).toBe(200)
+  expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')
+  expect(page.headers.get('content-security-policy')).toMatch(
+    /^default-src 'none'; style-src 'sha256-[^']+';/,
+  )
+  expect(page.text).toContain('<h1>Certificate of erasure</h1>')
+  expect(page.text).not.toMatch(/<script|undefined|\[object|anonymous|GDPR.compliant/i)
+
+  const auditor = await world.key({ role: 'auditor', principal: 'prn_01jd2zq8w9e5cs0v1m6k3n7p4r' })
+  expect((await world.request('GET', path, { key: auditor })).status).toBe(403)
+  const elsewhere = path.replace(organizationId, 'org_certified')
+  expect((await world.request('GET', elsewhere)).status).toBe(404)
+  expect((await world.request('GET', path.replace(request.requestId, 'erasure_none'))).status).toBe(404)
+})
+
+test('its keys are published to everybody, as lines and as JWKs', async () => {
+  const lines = await world.request('GET', '/v1/certificates/keys', { key: '' })
+  expect(lines.text).toMatch(/^annals\.local\/certificates\+[0-9a-f]{8}\+\S+\n$/)
+  const jwks = await world.request('GET', '/v1/certificates/keys', {
+    key: '',
+    headers: { accept: 'application/jwk-set+json' },
+  })
+  expect(jwks.body).toMatchObject({ keys: [{ kty: 'OKP', crv: 'Ed25519', use: 'sig' }] })
+  expect(lines.text).toContain((jwks.body as { keys: { kid: string }[] }).keys[0]?.kid)
+})
