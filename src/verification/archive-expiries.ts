@@ -16,7 +16,7 @@ import type { ArchiveStore } from '../archive/stores/contract.js'
 import { maxNoteBytes, type Verifier } from '../transparency-log/note.js'
 import type { Finding } from './contract.js'
 import { provedExpiry, type LogVerifiers } from './expiry-proof-check.js'
-import { neverExpires, receivedAtOf } from './expiry-rules.js'
+import { neverExpires, policyOf, receivedAtOf, type PolicyStatement } from './expiry-rules.js'
 
 export interface ExpiringSegment extends SegmentRange {
   /** The revisions of its content that have a manifest, ascending. */
@@ -39,17 +39,18 @@ interface Options {
 
 type Store = Pick<ArchiveStore, 'get'>
 
-export async function provedExpiries(
+async function provedExpiries(
   store: Store,
   segment: ExpiringSegment,
   manifest: Pick<RecordsManifest, 'logKeys'>,
   { logVerifiers }: Pick<Options, 'logVerifiers'>,
+  known: readonly PolicyStatement[] = [],
 ): Promise<ProvedExpiries> {
   let gone = 0
   let untilMs: number | undefined
   for (const path of segment.proofs) {
     const bytes = await readObject(store, path, maxNoteBytes)
-    const proved = bytes && provedExpiry(bytes, segment, manifest, logVerifiers)
+    const proved = bytes && provedExpiry(bytes, segment, manifest, logVerifiers, known)
     if (proved === undefined) continue
     gone += proved.gone
     untilMs = Math.max(untilMs ?? proved.untilMs, proved.untilMs)
@@ -86,6 +87,49 @@ export async function revisionThatCounts(
   }
 }
 
+/**
+ * The expiries of one organization, until all of its archive was read: a policy stands behind what it is about, so that one
+ * that forbids an expiry may be met long after the segment.
+ */
+export class ArchiveExpiries {
+  readonly #policies: PolicyStatement[] = []
+  readonly #segments: {
+    readonly segment: ExpiringSegment
+    readonly manifest: Pick<RecordsManifest, 'logKeys'>
+    readonly gone: GoneEvents
+  }[] = []
+
+  /** An event that makes its leaf. */
+  meet(event: unknown): void {
+    const policy = policyOf(event)
+    if (policy !== undefined && this.#policies.length < maxPolicies) this.#policies.push(policy)
+  }
+
+  /** A segment that holds, and what is gone from it. */
+  add(segment: ExpiringSegment, { logKeys }: Pick<RecordsManifest, 'logKeys'>, gone: GoneEvents): void {
+    if (gone.count > 0) this.#segments.push({ segment, manifest: { logKeys }, gone })
+  }
+
+  /** @returns events whose expiry is proved, and what is missing; nothing is kept */
+  async settle(
+    store: Store,
+    options: Pick<Options, 'logVerifiers'>,
+  ): Promise<{ readonly expired: number; readonly findings: readonly Finding[] }> {
+    const policies = this.#policies.splice(0)
+    const found: Finding[] = []
+    let total = 0
+    for (const { segment, manifest, gone } of this.#segments.splice(0)) {
+      const proved = await provedExpiries(store, segment, manifest, options, policies)
+      const { expired, findings } = gone.accountedBy(proved, segment)
+      total += expired
+      found.push(...findings)
+    }
+    return { expired: total, findings: found }
+  }
+}
+
+const maxPolicies = 100_000
+
 /** Events of one segment that are named one by one. */
 const maxNamed = 1_000
 
@@ -95,6 +139,10 @@ export class GoneEvents {
   #newestMs = 0
   #first: VerifiedLeaf | undefined
   readonly #neverExpiring: VerifiedLeaf[] = []
+
+  get count(): number {
+    return this.#count
+  }
 
   look(leaves: readonly VerifiedLeaf[]): void {
     for (const leaf of leaves) {

@@ -20,7 +20,7 @@ import type { ArchiveStore } from '../archive/stores/contract.js'
 import { base64 } from '../transparency-log/encoding.js'
 import { equalHashes } from '../transparency-log/hash.js'
 import type { Verifier } from '../transparency-log/note.js'
-import { GoneEvents, provedExpiries, revisionThatCounts, type ExpiringSegment } from './archive-expiries.js'
+import { ArchiveExpiries, GoneEvents, revisionThatCounts, type ExpiringSegment } from './archive-expiries.js'
 import type { Excuse, FieldState, Finding, LeafName } from './contract.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import { FieldCounts, Findings } from './findings.js'
@@ -98,6 +98,8 @@ interface Current {
 class ArchiveWalk {
   readonly #findings = new Findings()
   readonly #fields = new FieldCounts()
+  /** Of the organization that is being walked. */
+  readonly #expiries = new ArchiveExpiries()
   readonly #logs: ArchivedLog[] = []
   #logCount = 0
   #current: Current | undefined
@@ -123,6 +125,7 @@ class ArchiveWalk {
     for await (const { from, to } of this.#list()) this.#total += to - from
     for await (const segment of this.#list((path) => this.#unknown(path))) await this.#segment(segment)
     this.#closeLog()
+    await this.#settleExpiries()
     return {
       logs: this.#logs,
       logCount: this.#logCount,
@@ -172,6 +175,7 @@ class ArchiveWalk {
       return
     }
     this.#segments += 1
+    if (this.#current?.log.organizationId !== organizationId) await this.#settleExpiries()
     const before = this.#enter(range)
     const started = this.#leaves
     const gone = new GoneEvents()
@@ -195,10 +199,7 @@ class ArchiveWalk {
         onProgress: (leaves) => this.options.onProgress?.(started + leaves, this.#total),
       })
       this.#verified(range, verified)
-      const proved = await provedExpiries(this.store, segment, verified.records.manifest, this.options)
-      const { expired, findings } = gone.accountedBy(proved, segment)
-      this.#expired += expired
-      for (const finding of findings) this.#findings.add(finding)
+      this.#expiries.add(segment, verified.records.manifest, gone)
     } catch (error) {
       if (!(error instanceof SegmentFault)) throw error
       this.#waiting.length = 0
@@ -288,6 +289,12 @@ class ArchiveWalk {
     this.#erasures = undefined
   }
 
+  async #settleExpiries(): Promise<void> {
+    const { expired, findings } = await this.#expiries.settle(this.store, this.options)
+    this.#expired += expired
+    for (const finding of findings) this.#findings.add(finding)
+  }
+
   #closeLog(): void {
     this.#settle()
     if (this.#current === undefined) return
@@ -321,6 +328,7 @@ class ArchiveWalk {
       return { code: 'record_differs', detail: 'the event does not make the leaf' }
     for (const { state } of check.fields) if (state !== 'missing') this.#fields.add(state)
     if (gone.length > 0) this.#waiting.push((erasures) => erasures.note(name, gone))
+    this.#expiries.meet(event)
     if (isErasure(event)) this.#waiting.push((erasures) => erasures.meet(event))
     return undefined
   }

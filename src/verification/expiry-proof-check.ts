@@ -23,12 +23,13 @@ export interface ProvedExpiry {
   readonly untilMs: number
 }
 
-/** What a proof proves of a segment; undefined where it proves nothing. */
+/** What a proof proves of a segment; undefined where it proves nothing. @param known policies that are in the archive */
 export function provedExpiry(
   bytes: Uint8Array,
   range: SegmentRange,
   manifest: Pick<RecordsManifest, 'logKeys'>,
   logVerifiers: LogVerifiers | undefined,
+  known: readonly PolicyStatement[],
 ): ProvedExpiry | undefined {
   const proof = membersOf(jsonOf(bytes))
   if (proof['kind'] !== 'annals/expiry-proof' || !Array.isArray(proof['policies'])) return undefined
@@ -40,7 +41,7 @@ export function provedExpiry(
     if (expired === undefined || !isIts) return undefined
     // Behind what it takes, where both are in one log.
     if (expired.generation === range.generation && expired.index < range.to) return undefined
-    const policies: PolicyStatement[] = []
+    const policies = [...known]
     for (const json of proof['policies'] as readonly unknown[]) {
       const policy = policyOf(prove(json)?.event)
       if (policy === undefined) return undefined
