@@ -113,6 +113,17 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       await approve(world, id)
     },
   },
+  'erasure-waiting-for-recipients': {
+    async run(world, id) {
+      let calls = 0
+      world.answers.notify = () => {
+        calls += 1
+        const until = new Date(Date.now() + 1_000).toISOString()
+        return calls < 3 ? { result: 'waiting', until } : { result: 'notified' }
+      }
+      await approve(world, id)
+    },
+  },
   'erasure-with-cut-histories': {
     historyEvents: 10,
     async run(world, id) {
