@@ -71,6 +71,7 @@ export class SpoolFile {
   readonly #hash = createHash('sha256')
   readonly #members: SegmentMember[] = []
   #bytes = 0
+  #sha256: string | undefined
 
   constructor(
     private readonly path: string,
@@ -91,10 +92,11 @@ export class SpoolFile {
     this.#bytes += packed.length
   }
 
-  /** What it holds; nothing may be added after it. */
+  /** What it holds, any number of times; nothing may be added after it. */
   async finish(): Promise<Omit<SegmentFile, 'path'>> {
     await this.close()
-    return { bytes: this.#bytes, sha256: this.#hash.digest('hex'), members: this.#members }
+    this.#sha256 ??= this.#hash.digest('hex')
+    return { bytes: this.#bytes, sha256: this.#sha256, members: this.#members }
   }
 
   /** The bytes, from the first on. */

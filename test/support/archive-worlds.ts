@@ -1,6 +1,6 @@
 /** Worlds whose archive is a folder, and whose archive is a bucket of a real S3 server with versions and object lock. */
 import { test } from 'vitest'
-import { absentVersitygw, startVersitygw, versitygwBinary } from './versitygw.js'
+import { absentVersitygw, startVersitygw, versitygwBinary, type Versitygw } from './versitygw.js'
 import { openWorld, type World, type WorldOptions } from './world.js'
 
 export type ArchiveKind = 'a folder' | 'S3'
@@ -16,6 +16,9 @@ export function nameAbsentS3(what: string): void {
 
 export interface ArchiveWorld {
   readonly world: World
+  /** Of S3. */
+  readonly s3?: Versitygw
+  readonly address?: string
   close(): Promise<void>
 }
 
@@ -30,6 +33,8 @@ export async function openArchiveWorld(kind: ArchiveKind, options: WorldOptions 
   const world = await openWorld({ ...options, environment })
   return {
     world,
+    s3,
+    address,
     async close() {
       await world.close()
       await s3.stop()
