@@ -4,6 +4,7 @@ import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
 import { rawHits } from '../support/erasure-oracle.js'
+import { startReceiver } from '../support/receiver.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { eventually, openErasureWorld, organizationId, type ErasureWorld } from './erasures-world.js'
 
@@ -11,7 +12,7 @@ let world: ErasureWorld
 let workers: RunningWorkers | undefined
 
 beforeAll(async () => {
-  world = await openErasureWorld()
+  world = await openErasureWorld({ environment: { ANNALS_WEBHOOK_ALLOW_PRIVATE: 'true' } })
   const { core } = world.api
   const logger = createLogger('error', { write: () => undefined })
   const store = createScanStore(core.db)
@@ -56,9 +57,13 @@ test('from the request over HTTP to what remains until the period key is gone, i
     expect(answer.status, answer.text).toBe(201)
   }
   await drainUntilSealed(core, organizationId)
+  const receiver = await startReceiver()
+  afterAll(() => receiver.close())
+  const [signing] = await core.delivery.secrets.signing(organizationId)
+  receiver.trust(signing?.secret ?? '')
   const id = await world.submit({
     identifiers: [{ kind: 'id', type: 'user', value: person.id }],
-    recipients: [],
+    recipients: [{ name: 'the CRM', url: receiver.url }],
   })
   const reaches = (state: string) =>
     eventually(
@@ -79,7 +84,16 @@ test('from the request over HTTP to what remains until the period key is gone, i
   expect((await world.post(`/${id}/approve`, {}, { key: world.keys.second })).status).toBe(200)
   await reaches('awaiting_expiry')
   const shown = await world.show(id)
-  expect(shown).toMatchObject({ state: 'awaiting_expiry' })
+  expect(shown).toMatchObject({
+    state: 'awaiting_expiry',
+    recipients: [{ position: 0, status: 'acknowledged', attempts: 1, lastStatus: 204 }],
+  })
+  // The recipient was told whom, after the person was gone here, and once.
+  expect([...receiver.taken.keys()]).toEqual([`${id}_0`])
+  expect(JSON.parse(receiver.calls[0]?.body ?? '')).toMatchObject({
+    type: 'person.erased',
+    data: { organizationId, erasureId: id, identifiers: [{ kind: 'id', type: 'user', value: person.id }] },
+  })
   expect(await rawHits(core, organizationId, Object.values(person).slice(1))).toEqual([])
   const sealed = await core.events.find({ organizationId, action: /^annals\.subject\./ }).toArray()
   expect(sealed.map(({ action }) => action).sort()).toEqual([

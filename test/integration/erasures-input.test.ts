@@ -125,6 +125,58 @@ test.each<[string, object, string, string]>([
     'recipients[0].url',
     'malformed_value',
   ],
+  [
+    'a recipient without TLS',
+    {
+      recipients: [
+        { name: 'a', url: 'https://a.example/' },
+        { name: 'b', url: 'http://b.example/' },
+      ],
+    },
+    'recipients[1].url',
+    'not_allowed',
+  ],
+  [
+    'a recipient with credentials',
+    { recipients: [{ name: 'a', url: 'https://user:secret@a.example/' }] },
+    'recipients[0].url',
+    'not_allowed',
+  ],
+  [
+    'a recipient inside the network, however it is written',
+    { recipients: [{ name: 'a', url: 'https://0x7f.1/' }] },
+    'recipients[0].url',
+    'not_allowed',
+  ],
+  [
+    'the metadata of a cloud as recipient',
+    { recipients: [{ name: 'a', url: 'https://169.254.169.254/latest' }] },
+    'recipients[0].url',
+    'not_allowed',
+  ],
+  [
+    'an address that is too long',
+    { recipients: [{ name: 'a', url: `https://a.example/${'a'.repeat(2_048)}` }] },
+    'recipients[0].url',
+    'too_long',
+  ],
+  [
+    'an address twice',
+    { recipients: ['a', 'b'].map((name) => ({ name, url: 'https://a.example/' })) },
+    'recipients',
+    'conflict',
+  ],
+  [
+    'too many recipients',
+    {
+      recipients: Array.from({ length: 51 }, (_, n) => ({
+        name: 'a',
+        url: `https://a.example/${String(n)}`,
+      })),
+    },
+    'recipients',
+    'too_many',
+  ],
   ['joint text', { jointFreeText: 'keep' }, 'jointFreeText', 'not_allowed'],
   ['another field', { tenant: 'x' }, 'tenant', 'unknown_field'],
 ])('a submission with %s is refused, and names the place', async (_what, changes, path, expected) => {
