@@ -1,6 +1,7 @@
 /**
  * A whole Annals in this process for one test file: its own database and key folder on the shared servers, the
- * real API on a real port. `close()` stops it and drops what it made.
+ * real API on a real port. `close()` holds what was acknowledged, what is stored and what a search finds to each other
+ * (search-oracle.ts), stops it, and drops what it made.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -15,6 +16,7 @@ import { createMetrics } from '../../src/metrics.js'
 import { setup, setUpDatabase } from '../../src/operations/setup.js'
 import { ensureCodecKeyFile } from '../../src/temporal/codec-keys.js'
 import { Acknowledgements, type Acknowledged } from './acknowledged.js'
+import { checkWorldsSearch } from './search-oracle.js'
 import { mongoUri, temporalAddress, testDatabaseName } from './servers.js'
 
 export interface Answer {
@@ -52,6 +54,8 @@ export interface WorldOptions {
   readonly environment?: Record<string, string>
   /** Register namespace and search attributes too; without it Temporal is known and not used. */
   readonly temporal?: boolean
+  /** Why, at the end, what is in the store may be another thing than what a search finds. Absent = they are held equal. */
+  readonly unsearchable?: string
 }
 
 /** The environment of a deployment on the shared servers, with everything it keeps under `folder`. */
@@ -105,7 +109,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     return { status: response.status, headers: response.headers, text, body: answered }
   }
 
-  return {
+  const world: World = {
     config,
     api,
     url: server.url,
@@ -119,10 +123,15 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     acknowledged: acknowledgements.ids,
     logs: () => lines.join(''),
     async close() {
-      await server.stop()
-      await api.core.db.dropDatabase()
-      await api.close()
-      await rm(folder, { recursive: true, force: true })
+      try {
+        if (options.unsearchable === undefined) await checkWorldsSearch(world, { otherWriters: true })
+      } finally {
+        await server.stop()
+        await api.core.db.dropDatabase()
+        await api.close()
+        await rm(folder, { recursive: true, force: true })
+      }
     },
   }
+  return world
 }
