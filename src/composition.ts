@@ -69,6 +69,7 @@ import { electedWithin } from './mongo/elections.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
 import { createOrganizationClosing, organizationCollection } from './organizations/store.js'
 import type { OffboarderDependencies } from './offboarding/offboarder.js'
+import { offboardAgain } from './offboarding/reapplying.js'
 import { createOffboardingStore } from './offboarding/store.js'
 import { withRedactions } from './redaction/redacted-content.js'
 import { createRedactor, type Redactor, type RedactorDependencies } from './redaction/redactor.js'
@@ -471,6 +472,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
       ledger,
       copies,
       periodIsDeleted: (period) => keyring.periods.isDeleted(period),
+      journal,
     },
     redactions: { store: redactions, redactor: createRedactor(redacting), deps: redacting },
     backups: {
@@ -480,6 +482,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
         reapplyErasures(
           {
             ...erasing,
+            journal,
             events,
             removal,
             pointToNewest: createNewestContent({
@@ -492,6 +495,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
             }),
             isThere: async (id) =>
               (await organizationDocuments.countDocuments({ _id: id, key: { $exists: true } })) > 0,
+            offboardAgain: (entry, lives) => offboardAgain(db, config.region.name, entry, lives),
           },
           beat,
         ),

@@ -20,8 +20,8 @@ export interface BackupGuard {
   look(): Promise<GuardState>
   /** Looks until `stop`, more often while it refuses. */
   watch(): { readonly stop: () => Promise<void> }
-  /** Resolves when it refuses, or when the signal aborts. */
-  untilRefused(signal: AbortSignal): Promise<void>
+  /** Resolves when it refuses, or, with `false`, when it does not. */
+  until(refuses: boolean): Promise<void>
 }
 
 export interface BackupGuardOptions {
@@ -48,7 +48,7 @@ export function createBackupGuard(
   { everyMs = defaultEveryMs, refusedEveryMs = defaultRefusedEveryMs }: BackupGuardOptions = {},
 ): BackupGuard {
   let state: GuardState = 'unknown'
-  let waiting: (() => void)[] = []
+  let waiting: { readonly refuses: boolean; readonly resolve: () => void }[] = []
 
   async function look(): Promise<GuardState> {
     let seen: GuardState
@@ -63,7 +63,9 @@ export function createBackupGuard(
       else logger.error('erasures.alarm', { code: seen })
     }
     state = seen
-    if (isRefused(state)) for (const resolve of waiting.splice(0)) resolve()
+    const met = waiting.filter(({ refuses }) => refuses === isRefused(seen))
+    waiting = waiting.filter((one) => !met.includes(one))
+    for (const { resolve } of met) resolve()
     return state
   }
 
@@ -100,13 +102,11 @@ export function createBackupGuard(
         },
       }
     },
-    async untilRefused(signal) {
-      if (isRefused(state)) return
+    async until(refuses) {
+      if (isRefused(state) === refuses) return
       await new Promise<void>((resolve) => {
-        waiting.push(resolve)
-        signal.addEventListener('abort', () => resolve(), { once: true })
+        waiting.push({ refuses, resolve })
       })
-      waiting = waiting.filter((one) => one !== undefined)
     },
   }
 }

@@ -6,6 +6,8 @@
  *                was kept is encrypted anew under a key of the request ─ keys destroyed ─ blocks removed ─ logged
  *     erased     the listed fields removed ─ logged ─ the request and its progress say so
  *     redacted   the listed fields removed ─ logged
+ *     offboarded the organization’s key destroyed ─ every row of it removed; what the journal says of it before is passed
+ *                over: it goes with the rest, and its manifests are no more
  *
  * Then the database moves on in the journal. Every step finds what an earlier attempt did. What an entry of this kind is
  * logged by is new in the log: the leaves that said so are lost with the newer database, and whoever verifies needs one.
@@ -53,6 +55,8 @@ export interface ReapplyingDependencies {
   readonly keysetOf: (organizationId: string) => Promise<OrganizationKeyset>
   /** Is the organization in this database at all? */
   readonly isThere: (organizationId: string) => Promise<boolean>
+  /** Takes an organization out again (offboarding/reapplying.ts). */
+  readonly offboardAgain: (entry: JournalEntry, beat: () => void) => Promise<void>
 }
 
 export interface Reapplied {
@@ -87,11 +91,15 @@ export async function reapplyErasures(deps: ReapplyingDependencies, beat: () => 
   const { journal, pointToNewest, isThere } = deps
   const done = { entries: 0, subjects: 0, fields: 0, segments: 0 }
   const organizations = new Set<string>()
+  const offboarded = new Set<string>()
+  for await (const { kind, organizationId } of journal.ahead())
+    if (kind === 'offboarded') offboarded.add(organizationId)
   for await (const entry of journal.ahead()) {
     beat()
     const { organizationId } = entry
+    if (entry.kind === 'offboarded') await deps.offboardAgain(entry, beat)
     // An organization that came after the backup has nothing here.
-    if (await isThere(organizationId)) {
+    else if (!offboarded.has(organizationId) && (await isThere(organizationId))) {
       if (!organizations.has(organizationId)) done.segments += await pointToNewest(organizationId, beat)
       organizations.add(organizationId)
       const { subjects, fields } = await apply(deps, entry, beat)

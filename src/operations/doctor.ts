@@ -17,7 +17,11 @@ import { openStore } from '../archive/stores/open.js'
 import type { Config } from '../config.js'
 import { errorIdentity } from '../errors.js'
 import { newId } from '../ids.js'
+import { createErasureJournal } from '../erasure/journal.js'
+import { knownTo } from '../erasure/journal-known.js'
 import { openKeyring } from '../keys/keyring.js'
+import { periodKeyFiles } from '../keys/period-key-files.js'
+import { periodStates } from '../keys/period-state.js'
 import { connectMongo } from '../mongo/client.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import { createRetentionClock } from '../retention/clock-store.js'
@@ -70,6 +74,7 @@ async function check(
 }
 
 const never = () => false
+const isAway = (error: unknown) => isMongoUnavailable(error) || storeAway(error)
 const storeAway = (error: unknown) => error instanceof ArchiveStoreError && error.code === 'unavailable'
 
 async function checkDatabase(config: Config): Promise<{ findings: Finding[]; folder?: string | undefined }> {
@@ -95,9 +100,45 @@ async function checkDatabase(config: Config): Promise<{ findings: Finding[]; fol
       return 'root key and period keys belong to this database'
     })
     const clock = await check('clock', isMongoUnavailable, () => checkClock(db))
-    return { findings: [reached, keys, clock], folder: await databaseFolder(db, uri) }
+    const rotation = await check('period key rotation', isMongoUnavailable, () => checkRotation(db, config))
+    const erasures = await check('erasures', isAway, () => checkErasures(db, config))
+    return { findings: [reached, keys, clock, rotation, erasures], folder: await databaseFolder(db, uri) }
   } finally {
     await mongo.close()
+  }
+}
+
+const dayMs = 86_400_000
+
+/** Says when the period key was rotated last, and finds keys that were deleted and are back. */
+async function checkRotation(db: Db, { keys }: Config): Promise<Answer> {
+  const state = await periodStates(db).read()
+  if (state === undefined) return { failed: 'the database does not say which period is the current one' }
+  const { current, since, retired, deletedThrough, last } = state
+  const back = (await periodKeyFiles(keys.periodKeysUrl).list()).filter((period) => period <= deletedThrough)
+  if (back.length > 0)
+    return { failed: `keys that were deleted are back, and what was erased with them: ${back.join(', ')}` }
+  const days = (from: Date) => Math.floor((Date.now() - from.getTime()) / dayMs)
+  const deleted = last === null ? 'none deleted yet' : `one last deleted ${String(days(last.at))} days ago`
+  const said = `period ${String(current)} is ${String(days(since))} days old, ${deleted}`
+  const { everyDays, overlapDays } = keys.rotation
+  if (days(since) > 2 * everyDays) return { warning: `${said}: rotations do not run` }
+  const late = retired.some(({ at }) => days(at) > overlapDays + everyDays)
+  return late ? { warning: `${said}; an earlier key is kept for longer than it was to be` } : said
+}
+
+/** Is the database as new as the erasures, and are they all there? */
+async function checkErasures(db: Db, config: Config): Promise<Answer> {
+  const store = openStore(config.ledger)
+  switch (await createErasureJournal({ db, store, knows: knownTo(db) }).compare()) {
+    case 'fits':
+      return 'everything that the ledger says was erased is erased here'
+    case 'erasures_unapplied':
+      return { failed: 'the database is older than the ledger: annals doctor --apply-erasures' }
+    case 'ledger_behind':
+      return { failed: 'the ledger is older than the database, or another: erasures are missing from it' }
+    case 'ledger_damaged':
+      return { failed: 'the entries of the ledger do not follow from each other' }
   }
 }
 

@@ -30,6 +30,8 @@ const healthy = {
   mongodb: 'warning',
   keys: 'ok',
   clock: 'ok',
+  'period key rotation': 'ok',
+  erasures: 'ok',
   temporal: 'ok',
   'root key file': 'ok',
   'codec key file': 'ok',

@@ -5,11 +5,29 @@ import { withExample, type RegisterCommand } from '../context.js'
 import { table } from '../output.js'
 import { withDatabase } from '../running.js'
 
+interface Options {
+  readonly applyErasures?: boolean
+}
+
 export const registerDoctor: RegisterCommand = (program, context) => {
   const command = program
     .command('doctor')
     .description('Check that everything this deployment needs is there, writable and apart')
-    .action(async (_options: unknown, self: Command) => {
+    .option(
+      '--apply-erasures',
+      'first apply what was erased since the backup that the database was restored from',
+    )
+    .action(async ({ applyErasures = false }: Options, self: Command) => {
+      if (applyErasures) {
+        const { applyErasures: apply } = await import('../../operations/apply-erasures.js')
+        const config = withDatabase(context.loadConfig())
+        const { entries, subjects, fields } = await apply(config, context.createLogger(config, 'stderr'))
+        context
+          .output(self)
+          .note(
+            `applied ${String(entries)} entries of the ledger: ${String(subjects)} persons, ${String(fields)} fields`,
+          )
+      }
       // Loaded here: --help needs neither Temporal's client nor the S3 SDK.
       const { diagnose } = await import('../../operations/doctor.js')
       const findings = await diagnose(databaseIfAny())
@@ -24,7 +42,7 @@ export const registerDoctor: RegisterCommand = (program, context) => {
         throw new AnnalsError('unavailable', `Not reached: ${String(count('unreachable'))}.`)
       if (count('failed') > 0) throw new Error(`Failed: ${String(count('failed'))}.`)
     })
-  withExample(command, 'annals doctor', 'annals doctor --json')
+  withExample(command, 'annals doctor', 'annals doctor --json', 'annals doctor --apply-erasures')
 
   /** Without a database there is still the rest to look at. */
   function databaseIfAny() {

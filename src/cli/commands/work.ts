@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from 'commander'
 import type { Core } from '../../composition.js'
 import { queueNames, type Config, type QueueName } from '../../config.js'
+import type { BackupGuard } from '../../erasure/backup-guard.js'
 import type { Logger } from '../../logging.js'
 import { withExample, type RegisterCommand } from '../context.js'
 import { listenForShutdown, tellParent } from '../shutdown.js'
@@ -39,7 +40,11 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { historyDays } = await import('../../temporal/retention.js')
     const temporal = await connectTemporal(temporalOptions(config))
     const core = await openCore(config, logger)
+    const backups = core.backups.guard
+    await backups.look()
+    const watching = backups.watch()
     try {
+      if (!(await served(backups, shutdown.requested))) return
       if ((options.queues ?? config.queues).includes('seal')) await surveyLogs(core, logger)
       const store = createScanStore(core.db)
       const { sealer, pending, alarms, anchoring, guard } = core.sealing
@@ -87,10 +92,14 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
       })
       logger.info('work.ready', { port: workers.httpPort })
       tellParent({ type: 'ready', url: `http://${config.http.host}:${String(workers.httpPort)}` })
-      const reason = await Promise.race([shutdown.requested, workers.done])
+      const reason = await Promise.race([shutdown.requested, workers.done, backups.until(true)])
       if (reason !== undefined) logger.info('work.draining', { state: reason })
       await workers.stop()
+      const refusal = backups.refusal()
+      // Whoever runs this starts it again, and it waits as it does at a start.
+      if (reason === undefined && refusal !== undefined) throw refusal
     } finally {
+      await watching.stop()
       await core.close()
       await temporal.close()
     }
@@ -100,6 +109,17 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     // An open channel to a parent would keep the process alive.
     if (process.connected) process.disconnect()
   }
+}
+
+/**
+ * Waits until the database is no older than what was erased: nothing is sealed, archived or sent from one that is.
+ * @returns false where it was told to stop first
+ */
+async function served(guard: BackupGuard, stop: Promise<unknown>): Promise<boolean> {
+  if (guard.refusal() === undefined) return true
+  // It does what it can: who started it must not take it for one that hangs.
+  tellParent({ type: 'ready' })
+  return Promise.race([guard.until(false).then(() => true), stop.then(() => false)])
 }
 
 /**
