@@ -41,7 +41,7 @@ import { createErasureLedger } from './erasure/ledger.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
-import { reapplyErasures, type Reapplied } from './erasure/reapplying.js'
+import { reapplyErasures, type Reapplied, type ReapplyingDependencies } from './erasure/reapplying.js'
 import { createErasureProgress } from './erasure/progress.js'
 import { archivedEventSource } from './erasure/sources/archived-events.js'
 import { hotEventSource } from './erasure/sources/hot-events.js'
@@ -142,7 +142,9 @@ export interface Core {
   readonly backups: {
     readonly journal: ErasureJournal
     readonly guard: BackupGuard
-    /** Applies what the database has not come to. @throws LedgerError; KeyError; RolledBackError */
+    /** What applies the erasures that the database has not come to. */
+    readonly reapplying: ReapplyingDependencies
+    /** @throws LedgerError; KeyError; RolledBackError */
     readonly reapply: (beat: () => void) => Promise<Reapplied>
   }
   /** What rotates the period key. */
@@ -405,6 +407,25 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     archived,
     store: archive,
   })
+  const reapplying: ReapplyingDependencies = {
+    ...erasing,
+    journal,
+    events,
+    removal,
+    waitOutLeases: (beat) => erasing.fence.waitOutLeases(beat),
+    pointToNewest: createNewestContent({
+      client,
+      db,
+      store: archive,
+      keys: archiveKeys,
+      segments: segmentsStore,
+      advance: (id, session) => retention.lifecycle.advance(id, session),
+    }),
+    isThere: async (id) =>
+      (await organizationDocuments.countDocuments({ _id: id, key: { $exists: true } })) > 0,
+    offboardAgain: (entry, lives) => offboardAgain(db, config.region.name, entry, lives),
+  }
+
   const redacting: RedactorDependencies = {
     client,
     store: redactions,
@@ -478,27 +499,8 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     backups: {
       journal,
       guard: createBackupGuard(journal, logger),
-      reapply: (beat) =>
-        reapplyErasures(
-          {
-            ...erasing,
-            journal,
-            events,
-            removal,
-            pointToNewest: createNewestContent({
-              client,
-              db,
-              store: archive,
-              keys: archiveKeys,
-              segments: segmentsStore,
-              advance: (id, session) => retention.lifecycle.advance(id, session),
-            }),
-            isThere: async (id) =>
-              (await organizationDocuments.countDocuments({ _id: id, key: { $exists: true } })) > 0,
-            offboardAgain: (entry, lives) => offboardAgain(db, config.region.name, entry, lives),
-          },
-          beat,
-        ),
+      reapplying,
+      reapply: (beat) => reapplyErasures(reapplying, beat),
     },
     rotator,
     finder,

@@ -2,8 +2,9 @@
  * Erasures, applied again: to a database that was restored from before them. The journal says which, the manifests beside
  * it say what went; identifiers are gone, and are not needed.
  *
- *     begun      the subjects are fenced, and detached from the directory ─ their pending events get their leaves ─ what
- *                was kept is encrypted anew under a key of the request ─ keys destroyed ─ blocks removed ─ logged
+ *     all        the subjects are fenced, and detached from the directory ─ leases run out, once for all of them
+ *     begun      their pending events get their leaves ─ what was kept is encrypted anew under a key of the request
+ *                ─ keys destroyed ─ blocks removed ─ logged
  *     erased     the listed fields removed ─ logged ─ the request and its progress say so
  *     redacted   the listed fields removed ─ logged
  *     offboarded the organization’s key destroyed ─ every row of it removed; what the journal says of it before is passed
@@ -52,6 +53,8 @@ export interface ReapplyingDependencies {
   /** Points archived segments to the content that an erasure has left (archive/newest-content.ts). */
   readonly pointToNewest: (organizationId: string, beat: () => void) => Promise<number>
   readonly systemEvents: Pick<SystemEventWriter, 'write'>
+  /** A process that has served from this database may hold a key for so long (subjects/fence.ts). */
+  readonly waitOutLeases: (beat: () => void) => Promise<void>
   readonly keysetOf: (organizationId: string) => Promise<OrganizationKeyset>
   /** Is the organization in this database at all? */
   readonly isThere: (organizationId: string) => Promise<boolean>
@@ -94,12 +97,15 @@ export async function reapplyErasures(deps: ReapplyingDependencies, beat: () => 
   const offboarded = new Set<string>()
   for await (const { kind, organizationId } of journal.ahead())
     if (kind === 'offboarded') offboarded.add(organizationId)
+  const goes = async ({ organizationId }: JournalEntry) =>
+    // An organization that came after the backup has nothing here.
+    !offboarded.has(organizationId) && (await isThere(organizationId))
+  if ((await fenceAll(deps, goes, beat)) > 0) await deps.waitOutLeases(beat)
   for await (const entry of journal.ahead()) {
     beat()
     const { organizationId } = entry
     if (entry.kind === 'offboarded') await deps.offboardAgain(entry, beat)
-    // An organization that came after the backup has nothing here.
-    else if (!offboarded.has(organizationId) && (await isThere(organizationId))) {
+    else if (await goes(entry)) {
       if (!organizations.has(organizationId)) done.segments += await pointToNewest(organizationId, beat)
       organizations.add(organizationId)
       const { subjects, fields } = await apply(deps, entry, beat)
@@ -111,6 +117,43 @@ export async function reapplyErasures(deps: ReapplyingDependencies, beat: () => 
   }
   return done
 }
+
+/** @returns how many subjects were fenced by this */
+async function fenceAll(
+  deps: ReapplyingDependencies,
+  goes: (entry: JournalEntry) => Promise<boolean>,
+  beat: () => void,
+): Promise<number> {
+  let fenced = 0
+  for await (const entry of deps.journal.ahead()) {
+    beat()
+    if ((entry.kind !== 'begun' && entry.kind !== 'erased') || !(await goes(entry))) continue
+    fenced += await fenceSubjects(deps, entry, (await subjectsOf(deps, entry)).subjects)
+  }
+  return fenced
+}
+
+async function fenceSubjects(
+  { client, db }: ReapplyingDependencies,
+  { organizationId, requestId }: ErasureReference,
+  subjects: readonly string[],
+): Promise<number> {
+  const store = subjectStore(db)
+  const _id = { $in: subjects.map((subject) => subjectDocumentId(organizationId, subject)) }
+  return inTransaction(client, async (session) => {
+    const fenced = { state: 'fenced' as const, erasure: requestId }
+    const { modifiedCount } = await store.subjects.updateMany(
+      { _id, state: { $ne: 'erased' } },
+      { $set: fenced },
+      { session },
+    )
+    await store.directory.deleteMany({ organizationId, subject: { $in: [...subjects] } }, { session })
+    return modifiedCount
+  })
+}
+
+const subjectsOf = async (deps: ReapplyingDependencies, entry: JournalEntry) =>
+  subjectsSchema.parse(await manifestOf(deps, manifestPath(entry, 'subjects'), entry.manifests.subjects))
 
 async function apply(
   deps: ReapplyingDependencies,
@@ -186,26 +229,18 @@ async function eraseSubjects(
   entry: JournalEntry,
   beat: () => void,
 ): Promise<number> {
-  const { client, db, events, progress, periods, sealer, keysetOf } = deps
+  const { db, events, progress, sealer, keysetOf } = deps
   const { organizationId, requestId } = entry
-  const manifest = subjectsSchema.parse(
-    await manifestOf(deps, manifestPath(entry, 'subjects'), entry.manifests.subjects),
-  )
+  const manifest = await subjectsOf(deps, entry)
   const { subjects } = manifest
   const store = subjectStore(db)
   const _id = { $in: subjects.map((subject) => subjectDocumentId(organizationId, subject)) }
-  await inTransaction(client, async (session) => {
-    const fenced = { state: 'fenced' as const, erasure: requestId }
-    await store.subjects.updateMany({ _id, state: { $ne: 'erased' } }, { $set: fenced }, { session })
-    await store.directory.deleteMany({ organizationId, subject: { $in: [...subjects] } }, { session })
-  })
   await drainSubjects(sealer, events, { organizationId, subjects }, beat)
   const keyset = await keysetOf(organizationId)
   if (manifest.restricted.length > 0) {
     await noteBegun(deps, entry, keyset, subjects)
     await keepRestricted(deps, await progress.read(entry), keyset, manifest.restricted, beat)
   }
-  await periods.refresh()
   await store.subjects.updateMany(
     { _id, erasure: requestId },
     { $set: { state: 'erased' }, $unset: { key: '' } },
@@ -329,9 +364,7 @@ async function settle(
   const { organizationId, requestId, manifests, at } = entry
   const request = { organizationId, requestId }
   const doneAt = new Date(at)
-  const { subjects } = subjectsSchema.parse(
-    await manifestOf(deps, manifestPath(entry, 'subjects'), manifests.subjects),
-  )
+  const { subjects } = await subjectsOf(deps, entry)
   await noteBegun(deps, request, await deps.keysetOf(organizationId), subjects)
   const begun = await progress.read(request)
   const missing = erasingSteps.filter((step) => begun.steps[step]?.doneAt === undefined)

@@ -1,7 +1,7 @@
 /** `annals doctor --apply-erasures`: for the operator at the machine, after a database was restored from a backup. */
 import { openCore } from '../composition.js'
 import type { Config } from '../config.js'
-import type { Reapplied } from '../erasure/reapplying.js'
+import { reapplyErasures, type Reapplied } from '../erasure/reapplying.js'
 import { LedgerError } from '../erasure/ledger.js'
 import { AnnalsError } from '../errors.js'
 import type { Logger } from '../logging.js'
@@ -15,7 +15,7 @@ import { RolledBackError } from '../transparency-log/checkpoint-copies/guard.js'
 export async function applyErasures(config: Config, logger: Logger): Promise<Reapplied> {
   const core = await openCore(config, logger)
   try {
-    const applied = await core.backups.reapply(() => undefined)
+    const applied = await reapplyErasures(core.backups.reapplying, () => undefined)
     logger.info('erasures.reapplied', { count: applied.entries })
     return applied
   } catch (error) {
