@@ -418,7 +418,8 @@ test('a late acknowledgement counts, also where a newer attempt has begun; a lat
   if (document === undefined) throw new Error('there is no delivery')
   const at = new Date(run.nowMs)
   expect(await store.begin(document, at, at)).toBe(true)
-  expect(await store.begin(document, at, at)).toBe(false)
+  const later = new Date(at.getTime() + 1)
+  expect(await store.begin(document, later, later)).toBe(false)
   expect(await store.begin({ ...document, attempts: 1 }, at, at)).toBe(true)
   const failed = { at, nextAttemptAt: null, lastStatus: 500, lastFailure: 'answered_otherwise' as const }
   await store.record({ ...document, attempts: 1 }, { ...failed, status: 'timed_out' })
