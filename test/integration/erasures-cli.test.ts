@@ -84,6 +84,28 @@ test('an officer submits and verifies, a second one approves, and the first one 
   expect((await annals(world.keys.second, 'withdraw', id)).exitCode).toBe(5)
 })
 
+test('show tells of each recipient how it stands, apart', async () => {
+  const id = await submitted()
+  const { deliveries } = world.api.core.delivery
+  const about = { organizationId, requestId: id }
+  const at = new Date('2026-11-25T10:00:00Z')
+  const next = new Date('2026-11-25T10:00:15Z')
+  await deliveries.ensure(about, 3, at, new Date('2026-11-28T10:00:00Z'))
+  const [first, second] = await deliveries.of(about)
+  if (first === undefined || second === undefined) throw new Error('there are no deliveries')
+  for (const document of [first, second]) await deliveries.begin(document, at, next)
+  const answered = { at, nextAttemptAt: null, lastStatus: 204, lastFailure: null }
+  await deliveries.record({ ...first, attempts: 1 }, { ...answered, status: 'acknowledged' })
+  const unanswered = { at, nextAttemptAt: next, lastStatus: null, lastFailure: 'tls_refused' as const }
+  await deliveries.record({ ...second, attempts: 1 }, { ...unanswered, status: 'pending' })
+  const { out } = await annals(world.keys.first, 'show', id)
+  expect(out).toContain('  recipient 0: acknowledged, 1 attempt, last 204\n')
+  expect(out).toContain(
+    '  recipient 1: pending, 1 attempt, last tls_refused, next 2026-11-25T10:00:15.000Z\n',
+  )
+  expect(out).toContain('  recipient 2: pending, 0 attempts, next 2026-11-25T10:00:00.000Z\n')
+})
+
 test('refusals of role and state exit with 5, bad words with 2, an address where nobody is with 4', async () => {
   const id = await submitted()
   expect((await annals(world.keys.operator, 'show', id)).exitCode).toBe(5)
