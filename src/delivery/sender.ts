@@ -57,6 +57,7 @@ const defaultLimits: SenderLimits = {
 
 /** A name with more addresses is not looked at to its end. */
 const maxAddresses = 32
+const maxLookups = 2
 
 type Failure = Extract<DeliveryResult, { answered: false }>['failure']
 
@@ -68,7 +69,7 @@ class CallError extends Error {
 
 export function createSender(options: SenderOptions): SendWebhook {
   const limits = { ...defaultLimits, ...options.limits }
-  const resolve = options.resolve ?? systemResolve
+  const resolve = options.resolve ?? createSystemResolver()
   return async (call) => {
     try {
       const url = targetOf(call.url, options)
@@ -92,8 +93,26 @@ function targetOf(text: string, rules: AddressRules): URL {
   return new URL(text)
 }
 
-const systemResolve = async (host: string): Promise<string[]> =>
-  (await lookup(host, { all: true })).map(({ address }) => address)
+/**
+ * The system's resolver, for few at a time: each look holds one of the process's four threads for as long as a name server
+ * is silent, and files and compression need them too.
+ */
+function createSystemResolver(): (host: string) => Promise<string[]> {
+  let free = maxLookups
+  const waiting: (() => void)[] = []
+  return async (host) => {
+    if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve))
+    else free -= 1
+    try {
+      return (await lookup(host, { all: true })).map(({ address }) => address)
+    } finally {
+      // Whoever waits takes over the place.
+      const next = waiting.shift()
+      if (next === undefined) free += 1
+      else next()
+    }
+  }
+}
 
 /** The one address that is called. One that may not be called, among whatever others, refuses the name. */
 async function pinned(

@@ -255,3 +255,12 @@ test('the system knows localhost, and it is a private address', async () => {
     failure: 'address_not_allowed',
   })
 })
+
+test('more names at once than are looked up at a time all have their turn', async () => {
+  const url = `https://localhost:${String(plain.port)}/`
+  const one = createSender({ allowPrivate: false })
+  const results = await Promise.all(Array.from({ length: 20 }, () => one(call(url))))
+  expect(new Set(results.map((result) => JSON.stringify(result)))).toEqual(
+    new Set([JSON.stringify({ answered: false, failure: 'address_not_allowed' })]),
+  )
+})
