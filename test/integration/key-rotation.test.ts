@@ -147,24 +147,24 @@ function breaking(at: number, when: 'before' | 'after', log: string[]) {
     const { files, states, holders, systemEvents } = deps
     const brokenFiles: PeriodKeyFiles = {
       ...files,
-      create: guard('create', files.create),
-      remove: guard('remove', files.remove),
+      create: guard('create', files.create.bind(files)),
+      remove: guard('remove', files.remove.bind(files)),
     }
     const brokenStates: PeriodStates = {
       ...states,
-      noteNext: guard('noteNext', states.noteNext),
-      switch: guard('switch', states.switch),
-      addRewrapped: guard('addRewrapped', states.addRewrapped),
-      noteDeleting: guard('noteDeleting', states.noteDeleting),
-      noteDeleted: guard('noteDeleted', states.noteDeleted),
+      noteNext: guard('noteNext', states.noteNext.bind(states)),
+      switch: guard('switch', states.switch.bind(states)),
+      addRewrapped: guard('addRewrapped', states.addRewrapped.bind(states)),
+      noteDeleting: guard('noteDeleting', states.noteDeleting.bind(states)),
+      noteDeleted: guard('noteDeleted', states.noteDeleted.bind(states)),
     }
     return {
       ...deps,
       files: brokenFiles,
       states: brokenStates,
-      holders: { ...holders, rewrap: guard('rewrap', holders.rewrap) },
-      systemEvents: { write: guard('event', systemEvents.write) },
-      waitOutLeases: guard('leases', deps.waitOutLeases),
+      holders: { ...holders, rewrap: guard('rewrap', holders.rewrap.bind(holders)) },
+      systemEvents: { write: guard('event', systemEvents.write.bind(systemEvents)) },
+      waitOutLeases: guard('leases', deps.waitOutLeases.bind(deps)),
     }
   }
 }
@@ -172,13 +172,13 @@ function breaking(at: number, when: 'before' | 'after', log: string[]) {
 test('a rotation that breaks at any write, before or after it, ends as one that did not', async () => {
   const known = await people()
   const broken: string[] = []
-  let period = 1
   for (const when of ['before', 'after'] as const) {
     for (let at = 1; ; at += 1) {
       const before = broken.length
       const faults = breaking(at, when, broken)
       const faulty = () => rotatorOf(world.api.core, world.config, faults)
-      period = (await rotate(faulty, { run: `run-${when}-${String(at)}`, attempts: 3 })).period
+      const run = `run-${when}-${String(at)}`
+      const { period } = await rotate(faulty, { run, attempts: 3 })
       await checkOnlyPeriod(world.api.core, period)
       await check(known)
       if (broken.length === before) break

@@ -192,19 +192,19 @@ function breaking(deps: ReapplyingDependencies, at: number, when: 'before' | 'af
   const { journal, removal, sealer, systemEvents, progress, ledger } = deps
   return {
     ...deps,
-    journal: { ahead: () => journal.ahead(), moveTo: guard('moveTo', journal.moveTo) },
-    ledger: { manifest: guard('manifest', ledger.manifest) },
+    journal: { ahead: () => journal.ahead(), moveTo: guard('moveTo', journal.moveTo.bind(journal)) },
+    ledger: { manifest: guard('manifest', ledger.manifest.bind(ledger)) },
     removal: {
-      fromHot: guard('fromHot', removal.fromHot),
-      fromRestored: guard('fromRestored', removal.fromRestored),
+      fromHot: guard('fromHot', removal.fromHot.bind(removal)),
+      fromRestored: guard('fromRestored', removal.fromRestored.bind(removal)),
     },
-    sealer: { drainOrganization: guard('drain', sealer.drainOrganization) },
-    systemEvents: { write: guard('event', systemEvents.write) },
+    sealer: { drainOrganization: guard('drain', sealer.drainOrganization.bind(sealer)) },
+    systemEvents: { write: guard('event', systemEvents.write.bind(systemEvents)) },
     progress: {
       ...progress,
-      begin: guard('begin', progress.begin),
-      set: guard('set', progress.set),
-      forget: guard('forget', progress.forget),
+      begin: guard('begin', progress.begin.bind(progress)),
+      set: guard('set', progress.set.bind(progress)),
+      forget: guard('forget', progress.forget.bind(progress)),
     },
     waitOutLeases: () => Promise.resolve(),
   } satisfies ReapplyingDependencies
