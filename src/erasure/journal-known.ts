@@ -7,7 +7,16 @@ import type { ErasureProgressDocument } from './progress.js'
 export function knownTo(db: Db): (note: JournalNote) => Promise<boolean> {
   const progress = db.collection<ErasureProgressDocument>(collectionNames.erasureProgress)
   const redactions = db.collection<{ _id: string }>(collectionNames.redactions)
+  const offboardings = db.collection<{ _id: string }>(collectionNames.offboardings)
+  /** What goes whole, goes with everything that was to go of it. */
+  const goes = async (offboarding: object) =>
+    (await offboardings.countDocuments({
+      ...offboarding,
+      'steps.destroy_keys.intendedAt': { $exists: true },
+    })) > 0
   return async ({ kind, organizationId, requestId }) => {
+    if (kind === 'offboarded') return goes({ _id: requestId, organizationId })
+    if (await goes({ organizationId })) return true
     const _id = `${organizationId}/${requestId}`
     switch (kind) {
       case 'begun':

@@ -10,7 +10,8 @@
  *      "submitter":…,"v":1}
  *
  * with the SHA-256 of the entry before it (64 zeros for the first). `begun` is written before a person's key is destroyed,
- * `erased` when everything that the manifests name is gone, `redacted` before single fields are removed.
+ * `erased` when everything that the manifests name is gone, `redacted` before single fields are removed, `offboarded` before
+ * the key of a whole organization is destroyed.
  *
  * The database keeps how far it has come with it: `deployment` `{_id: 'erasureJournal', sequence, hash}`. It moves on over
  * entries that the database knows of, in order. An entry behind it that the database knows nothing of is one that a backup
@@ -25,13 +26,13 @@ import { collectionNames } from '../mongo/collections.js'
 import { LedgerError } from './ledger.js'
 import { sourceOf } from './manifests.js'
 
-export const journalKinds = ['begun', 'erased', 'redacted'] as const
+export const journalKinds = ['begun', 'erased', 'redacted', 'offboarded'] as const
 export type JournalKind = (typeof journalKinds)[number]
 
 export interface JournalNote {
   readonly kind: JournalKind
   readonly organizationId: string
-  /** `erasure_…` or `redaction_…` */
+  /** `erasure_…`, `redaction_…` or `offboarding_…` */
   readonly requestId: string
   /** `prn_…` of the two who stand behind it. */
   readonly submitter: string

@@ -19,6 +19,7 @@ import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db, MongoClient } from 'mongodb'
 import { ArchiveStoreError, type ArchiveStore } from '../archive/stores/contract.js'
+import type { ErasureJournal } from '../erasure/journal.js'
 import { notFound } from '../errors.js'
 import type { SystemEventWriter } from '../events/contract.js'
 import { collectionNames } from '../mongo/collections.js'
@@ -57,6 +58,7 @@ export interface OffboarderDependencies {
   readonly copies: Pick<CheckpointCopies, 'read' | 'remove'>
   /** Did a rotation delete the key of this period? */
   readonly periodIsDeleted: (period: number) => Promise<boolean>
+  readonly journal: Pick<ErasureJournal, 'note'>
   readonly executions: Executions
   readonly settleMs?: number
   readonly now?: () => Date
@@ -254,6 +256,15 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       return { final, removed, keyPeriods: await periodsOf(organizationId) }
     },
     async destroy_keys(document) {
+      const { organizationId, offboardingId } = document
+      // Before anything goes: a backup that is restored from now on is found by it.
+      await deps.journal.note({
+        kind: 'offboarded',
+        organizationId,
+        requestId: offboardingId,
+        ...principalsOf(document),
+        manifests: {},
+      })
       await organizations.destroyKey(document)
       return {}
     },

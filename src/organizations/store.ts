@@ -99,17 +99,21 @@ export function createOrganizationClosing(
       const filter = { _id: organizationId, 'offboarding.offboardingId': offboardingId }
       const closed = await organizations.findOne(filter)
       if (closed === null) throw notFound()
-      const { region, createdAt, version, offboarding } = closed
-      await organizations.replaceOne(
-        filter,
-        {
-          ...{ region, createdAt, version },
-          ...{ name: null, personTypes: [], detection: 'flag', detectionPatterns: [], coolingOffHours: 0 },
-          ...(offboarding === undefined ? {} : { offboarding }),
-        },
-        { writeConcern: { w: 'majority', journal: true } },
-      )
+      const { offboarding } = closed
+      if (offboarding === undefined) throw notFound()
+      await organizations.replaceOne(filter, tombstoneOf(closed, offboarding), {
+        writeConcern: { w: 'majority', journal: true },
+      })
       onChanged(organizationId)
     },
   }
 }
+
+/** What stays of an organization, so that its id is never given again. */
+export const tombstoneOf = (
+  { region, createdAt, version }: Pick<OrganizationDocument, 'region' | 'createdAt' | 'version'>,
+  offboarding: NonNullable<OrganizationDocument['offboarding']>,
+): Omit<OrganizationDocument, '_id' | 'key'> => ({
+  ...{ region, createdAt, version, offboarding },
+  ...{ name: null, personTypes: [], detection: 'flag', detectionPatterns: [], coolingOffHours: 0 },
+})
