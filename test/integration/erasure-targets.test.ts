@@ -1,0 +1,189 @@
+import { MongoClient } from 'mongodb'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { failureOf } from '../../activities/erasing.js'
+import type { ArchivedContent } from '../../src/erasure/archived-content.js'
+import type { ErasureIdentifier } from '../../src/erasure/contract.js'
+import { createTargets } from '../../src/erasure/targets/registry.js'
+import { TargetError, type ErasureTarget, type ErasureWork } from '../../src/erasure/targets/contract.js'
+import type { StoredEvent } from '../../src/events/store.js'
+import { archiveRange, archiverOf } from '../support/retaining.js'
+import { erasingRun } from '../support/erasing.js'
+import { drainUntilSealed } from '../support/sealing.js'
+import { openWorld, type World } from '../support/world.js'
+import { checkTarget } from '../contracts/erasure-target.js'
+
+let world: World
+beforeAll(async () => {
+  world = await openWorld({
+    unsearchable: 'targets are run one by one, and rows are put where they would not be',
+  })
+})
+afterAll(async () => {
+  await world.close()
+})
+
+const person = {
+  type: 'user',
+  id: 'u_5512-target',
+  name: 'Theodora Target',
+  email: 'theodora.target@acme.example',
+}
+const canaries = [person.id, person.name, person.email]
+const identifiers: readonly ErasureIdentifier[] = [
+  { kind: 'id', type: 'user', value: person.id },
+  { kind: 'email', value: person.email },
+  { kind: 'other', value: person.name },
+]
+const somebodyElse = { type: 'user', id: 'u_other', name: 'Somebody Else', email: 'else@acme.example' }
+const nothing = () => undefined
+
+async function post(organizationId: string, rest: object): Promise<string> {
+  const body = {
+    organizationId,
+    action: 'document.opened',
+    occurredAt: new Date().toISOString(),
+    actor: somebodyElse,
+    targets: [],
+    ...rest,
+  }
+  const answer = await world.request('POST', '/v1/events', { body })
+  expect(answer.status, answer.text).toBe(201)
+  return (answer.body as { id: string }).id
+}
+
+async function postSome(organizationId: string): Promise<void> {
+  await post(organizationId, { actor: person, targets: [somebodyElse] })
+  await post(organizationId, { targets: [person] })
+  await post(organizationId, { description: `for ${person.name}` })
+  await post(organizationId, { description: 'for nobody in particular' })
+  await drainUntilSealed(world.api.core, organizationId)
+}
+
+/** The person and somebody else wherever a target looks. */
+async function seed(organizationId: string): Promise<void> {
+  const { core } = world.api
+  await postSome(organizationId)
+  const head = await core.sealing.store.head(organizationId)
+  if (head === undefined) throw new Error('nothing was sealed')
+  await archiveRange(archiverOf(world), { organizationId, generation: 1, from: 0, to: head.size })
+  await postSome(organizationId)
+  const restored = core.db.collection<StoredEvent>('restoredEvents')
+  await restored.insertMany(await core.events.find({ organizationId, category: 'product' }).toArray())
+  const scans = core.db.collection<{ _id: string }>('scans')
+  for (const [name, owner] of Object.entries({ one: person.email, two: somebodyElse.email })) {
+    const scan = {
+      _id: `${organizationId}/scan_${name}`,
+      organizationId,
+      scanId: `scan_${name}`,
+      engine: 'nightly',
+      startedAt: new Date(),
+      metadataJson: JSON.stringify({ owner }),
+      progress: null,
+      end: null,
+      bodyFingerprint: null,
+    }
+    await scans.insertOne(scan)
+  }
+}
+
+/** Erases up to the targets. @returns what they would be asked */
+async function untilTargets(organizationId: string): Promise<ErasureWork> {
+  const { core } = world.api
+  let asked: ErasureWork | undefined
+  const run = erasingRun(core, organizationId, identifiers, {
+    deps: (deps) => ({
+      ...deps,
+      targets: deps.targets.map((target) => ({
+        ...target,
+        erase(work: ErasureWork) {
+          asked = work
+          return Promise.resolve(0)
+        },
+      })),
+    }),
+  })
+  await run.scope()
+  await run.erasing.fence(run, nothing)
+  await run.erasing.prepare(run, nothing)
+  await run.erasing.erase(run, nothing)
+  if (asked === undefined) throw new Error('no target was asked')
+  return asked
+}
+
+/** What processes that slept through the fence leave: rows answered to nobody, and an entry of the directory. */
+async function leaveBehind({ organizationId, subjects }: ErasureWork): Promise<void> {
+  const { db, events } = world.api.core
+  const [subject] = subjects
+  const row = await events.findOne({ organizationId, 'fields.subject': subject })
+  if (row === null || subject === undefined) throw new Error('no event of the person is there')
+  await events.insertOne({ ...row, _id: `${organizationId}/evt_late`, pending: true })
+  await db.collection<{ _id: string }>('directory').insertOne({
+    _id: `${organizationId}/seen/late/${subject}`,
+    organizationId,
+    subject,
+    lookup: Buffer.alloc(32),
+    sealed: Buffer.alloc(60),
+  } as { _id: string })
+}
+
+const archiveAway = () => Promise.reject(new TargetError('archive_content', 'archive_unavailable'))
+const noMore = () => Promise.resolve({ done: true, value: undefined })
+// Never connected: asked for their names here, and below for what is not there.
+const away = createTargets(
+  new MongoClient('mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100').db('away'),
+  {
+    archived: {
+      pick: () => ({ [Symbol.asyncIterator]: () => ({ next: archiveAway }) }),
+      closeBehind: archiveAway,
+      left: archiveAway,
+    } as unknown as ArchivedContent,
+    log: { locateAll: () => Promise.resolve(new Map()) },
+    ledger: { entries: () => ({ [Symbol.asyncIterator]: () => ({ next: noMore }) }) as never },
+  },
+)
+
+const targetNamed = (targets: readonly ErasureTarget[], name: string): ErasureTarget => {
+  const target = targets.find((one) => one.name === name)
+  if (target === undefined) throw new Error(`there is no target ${name}`)
+  return target
+}
+
+describe.each(away.map(({ name }) => name))('%s', (name) => {
+  test('erases all of the person and nothing of anybody else, and a repeat changes nothing', async () => {
+    const { core } = world.api
+    const organizationId = `org_target_${name}`
+    await seed(organizationId)
+    await seed(`${organizationId}_other`)
+    const work = await untilTargets(organizationId)
+    await leaveBehind(work)
+    const target = targetNamed(core.erasing.deps.targets, name)
+    await checkTarget({ core, work, target, canaries })
+  }, 60_000)
+
+  test('is an error while it cannot be reached, and never counts nothing', async () => {
+    const { keyset } = await world.api.core.eventOrganizations.ensure('org_target_away', 'system')
+    const work = { ...workOfNobody, keyset }
+    const target = targetNamed(away, name)
+    const asks = [() => target.scope(work), () => target.erase(work), () => target.verify(work)]
+    for (const ask of asks) {
+      const failure: unknown = await ask().then(
+        (items) => items,
+        (error: unknown) => error,
+      )
+      const expected =
+        name === 'archive_content'
+          ? { reason: 'archive_unavailable', targets: ['archive_content'] }
+          : { reason: 'database_unavailable', passing: true }
+      expect(failureOf(failure)).toMatchObject(expected)
+    }
+  })
+})
+
+const workOfNobody: Omit<ErasureWork, 'keyset'> = {
+  organizationId: 'org_target_away',
+  requestId: 'erasure_01h455vb4pex5vsknk084sn02q',
+  subjects: ['sub_00000000000000000000000000'],
+  matcher: { find: () => [], mayHold: () => true },
+  until: undefined,
+  beat: nothing,
+}
