@@ -242,3 +242,34 @@ test('nothing is deleted before what says so is sealed and proved', async () => 
     await world.api.core.archive.head(content?.file.path.replace('content.2', 'content.1') ?? ''),
   ).toBeDefined()
 })
+
+test('what is being restored while it expires does not come back, and what was restored goes', async () => {
+  const organizationId = 'org_restored'
+  const accepted = await archivedLongAgo(world, organizationId, 4)
+  const { store, restorer } = world.api.core.restores
+  const rows = restoredCollection(world.api.core.db)
+  const restore = async (restoreId: string) => {
+    const reference = { organizationId, restoreId }
+    await store.insert({
+      ...{ ...reference, _id: `${organizationId}/${restoreId}`, days: 7, reason: 'a case' },
+      ...{ from: new Date(0), to: new Date(), principal: author.principal, state: 'copying' },
+      ...{ requestedAt: new Date(), restoredAt: null, expiresAt: null, endedAt: null, failure: null },
+      ...{ position: null, counts: { leaves: 0, events: 0 }, lifecycleSeen: null, bodyFingerprint: null },
+    })
+    await restorer.copy(reference, { beat: () => undefined, signal: new AbortController().signal })
+    return reference
+  }
+  const before = await restore('restore_01h455vb4pex5vsknk084sn02q')
+  await restorer.activate(before, () => undefined)
+  expect(await rows.countDocuments({ organizationId })).toBeGreaterThanOrEqual(4)
+  const during = await restore('restore_01h455vb4pex5vsknk084sn02r')
+  await expireSegment(world, expirerOf(world), await due(organizationId))
+  // As one that was copied before, and written after the copies were looked for.
+  const [copy] = await rows.find({ organizationId }).toArray()
+  if (copy === undefined) throw new Error('what never expires is restored still')
+  await rows.insertOne({ ...copy, _id: `${organizationId}/${accepted[0] ?? ''}` })
+  await restorer.activate(during, () => undefined)
+  const stored = await store.find(during)
+  expect(stored?.counts.events).toBe(await rows.countDocuments({ organizationId }))
+  expect((await checkRetained(world, organizationId, accepted)).expired).toBe(4)
+})

@@ -49,7 +49,10 @@ beforeAll(async () => {
     store: core.restores.store,
     rows: createRestoredRows(core.db),
     // Each has nothing in memory: what it gives out it has read.
-    archived: { walk: (...walk) => archiveReaderOf(core).walk(...walk) },
+    archived: {
+      walk: (...walk) => archiveReaderOf(core).walk(...walk),
+      find: (...wanted) => archiveReaderOf(core).find(...wanted),
+    },
     erased: createErasedContent(subjectStore(core.db).subjects),
     lifecycle: core.retention.lifecycle,
     events: core.systemEvents,

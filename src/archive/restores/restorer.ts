@@ -2,7 +2,7 @@
  * Brings events back from the archive, and takes them away again. Every step may run any number of times: a process may
  * die between any two lines here, and the next attempt goes on from the position that was stored.
  *
- * An erasure may run at the same time. It looks for what is restored, and a restore looks for what is erased, and each
+ * An erasure, or an expiry, may run at the same time. It looks for what is restored, and a restore looks for what is erased, and each
  * might do so before the other writes. So a restore counts as restored only in a transaction that moves the lifecycle
  * counter from where it stood before the first leaf was read; where something else has moved it meanwhile, all that was
  * copied is stripped again first.
@@ -10,6 +10,7 @@
 import type { MongoClient } from 'mongodb'
 import { AnnalsError } from '../../errors.js'
 import { archiveStart, type ArchivedEvents } from '../../events/archived.js'
+import { eventIdOf } from '../../events/store.js'
 import type { SystemEvent, SystemEventWriter } from '../../events/contract.js'
 import { inTransaction } from '../../mongo/transaction.js'
 import { LifecycleMovedError, type Lifecycle } from '../../retention/lifecycle.js'
@@ -21,7 +22,7 @@ import type { RestoreDocument, RestoreStore } from './store.js'
 export interface RestorerDependencies {
   readonly store: RestoreStore
   readonly rows: RestoredRows
-  readonly archived: Pick<ArchivedEvents, 'walk'>
+  readonly archived: ArchivedEvents
   readonly erased: ErasedContent
   readonly lifecycle: Lifecycle
   readonly events: SystemEventWriter
@@ -79,8 +80,12 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
     return { ...document, lifecycleSeen: seen }
   }
 
+  /** Takes out what was erased while the copy was made, and what has expired in the archive since it was read. */
   async function stripAgain(document: RestoreDocument, beat: () => void): Promise<void> {
     for await (const batch of rows.batches(document)) {
+      const ids = batch.map(({ _id }) => eventIdOf(_id))
+      const there = await archived.find(document.organizationId, ids)
+      await rows.drop(batch.filter((_, index) => !there.has(ids[index] ?? '')))
       const stripped = await erased.strip(document.organizationId, batch)
       await rows.replaceFields(stripped.filter((event, index) => event !== batch[index]))
       beat()
@@ -122,9 +127,9 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
       if (document.expiresAt !== null) return document.expiresAt
       const restoredAt = now()
       const expiresAt = new Date(restoredAt.getTime() + document.days * (deps.dayMs ?? defaultDayMs))
-      const counts = { leaves: document.counts.leaves, events: await rows.count(reference) }
       let seen = document.lifecycleSeen
       for (let attempt = 0; attempt < maxActivations; attempt += 1) {
+        const counts = { leaves: document.counts.leaves, events: await rows.count(reference) }
         try {
           await inTransaction(client, async (session) => {
             await lifecycle.advanceFrom(document.organizationId, seen, session)

@@ -21,6 +21,8 @@ export interface RestoredRows {
   batches(reference: RestoreReference): AsyncIterable<readonly StoredEvent[]>
   /** Writes what was taken out of events (their fields) to where they are still. */
   replaceFields(events: readonly Pick<StoredEvent, '_id' | 'fields'>[]): Promise<void>
+  /** Removes events, whichever restore wants them: their content has expired. */
+  drop(events: readonly Pick<StoredEvent, '_id'>[]): Promise<void>
   /** Takes every event out of a restore, and removes those that no other wants. @param beat called after each batch */
   remove(reference: RestoreReference, beat: () => void): Promise<void>
 }
@@ -69,6 +71,9 @@ export function createRestoredRows(db: Db): RestoredRows {
         events.map(({ _id, fields }) => ({ updateOne: { filter: { _id }, update: { $set: { fields } } } })),
         { ordered: false },
       )
+    },
+    async drop(events) {
+      if (events.length > 0) await rows.deleteMany({ _id: { $in: events.map(({ _id }) => _id) } })
     },
     async remove({ organizationId, restoreId }, beat) {
       for (;;) {
