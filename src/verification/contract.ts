@@ -56,6 +56,11 @@ export const findingCodes = [
   'member_malformed',
   'counts_differ',
   'leaf_missing',
+  // A certificate.
+  'certificate_malformed',
+  'certificate_invalid',
+  'certificate_foreign',
+  'certificate_differs',
 ] as const
 export type FindingCode = (typeof findingCodes)[number]
 

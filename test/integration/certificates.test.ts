@@ -6,6 +6,7 @@ import { erasingRun } from '../support/erasing.js'
 import { certified, completingLater, sevenDays, storeRequest } from '../support/certificates.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
+import { checkCertificate } from '../../src/verification/certificate-check.js'
 
 let world: World
 beforeAll(async () => {
@@ -148,4 +149,42 @@ test('its keys are published to everybody, as lines and as JWKs', async () => {
   })
   expect(jwks.body).toMatchObject({ keys: [{ kty: 'OKP', crv: 'Ed25519', use: 'sig' }] })
   expect(lines.text).toContain((jwks.body as { keys: { kid: string }[] }).keys[0]?.kid)
+})
+
+test('it verifies offline, and whatever is altered, taken from another, or signed by nobody is found', async () => {
+  const organizationId = 'org_checked'
+  await seed(organizationId)
+  const { text } = await certified(world.api.core, organizationId, identifiers)
+  const other = await certified(world.api.core, 'org_once', identifiers)
+  const keysText = (await world.request('GET', '/v1/certificates/keys', { key: '' })).text
+  const certificateKeys = keysText.split('\n').filter((line) => line !== '')
+  const check = (changed: string) => checkCertificate(changed, { certificateKeys, logKeys: [] })
+  const codes = async (changed: unknown) =>
+    (await check(JSON.stringify(changed))).findings.map(({ code }) => code)
+
+  const whole = await check(text)
+  expect(whole.findings).toEqual([])
+  expect(whole.proofs.map(({ name }) => name).sort()).toEqual(['erased', 'erasureStarted'])
+
+  type Json = Record<string, unknown>
+  const file = JSON.parse(text) as Json & { certificate: Json; signatures: { protected: string }[] }
+  for (const member of Object.keys(file.certificate))
+    expect(
+      await codes({ ...file, certificate: { ...file.certificate, [member]: 'altered' } }),
+      member,
+    ).toContain('certificate_differs')
+  const signed = JSON.parse(Buffer.from(String(file['payload']), 'base64url').toString('utf8')) as Json
+  const payload = Buffer.from(JSON.stringify({ ...signed, persons: 2 })).toString('base64url')
+  expect(await codes({ ...file, payload })).toContain('certificate_invalid')
+  const foreign = JSON.parse(other.text) as Json
+  expect(await codes({ ...file, signatures: foreign['signatures'] })).toContain('certificate_invalid')
+  const unsigned = Buffer.from(JSON.stringify({ alg: 'none', typ: 'annals-certificate' })).toString(
+    'base64url',
+  )
+  expect(await codes({ ...file, signatures: [{ protected: unsigned, signature: '' }] })).toContain(
+    'certificate_invalid',
+  )
+  expect(await codes({ ...file, signatures: [] })).toEqual(['certificate_malformed'])
+  const log = (await world.request('GET', `/v1/organizations/${organizationId}/log/keys`)).text.trim()
+  await expect(checkCertificate(text, { certificateKeys: [log], logKeys: [] })).rejects.toThrow(/purpose/)
 })

@@ -1,5 +1,6 @@
 /** `annals erasure …`: a privacy officer's way to submit, follow and decide on erasure requests, over HTTP. */
 import { randomUUID } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { InvalidArgumentError, type Command } from 'commander'
 import { z } from 'zod'
 import { createTransport, requestJson } from '../../client/transport.js'
@@ -38,6 +39,7 @@ interface SubmitOptions extends Common {
 /** What is read of an answer for its text form; `--json` prints the whole. */
 const answerSchema = z.looseObject({
   id: z.string(),
+  organizationId: z.string(),
   state: z.string(),
   dueAt: z.string(),
   overdue: z.boolean(),
@@ -69,6 +71,7 @@ export const registerErasure: RegisterCommand = (program, context) => {
     .description('Submit, follow and decide on requests to forget a person, over HTTP')
   registerSubmit(erasure, context)
   registerShow(erasure, context)
+  registerCertificate(erasure, context)
 
   action(erasure, context, 'verify-identity', 'Say whether the requester is who they claim to be')
     .requiredOption('--method <words>', 'how it was verified')
@@ -164,6 +167,49 @@ function registerShow(parent: Command, context: CliContext): void {
   withExample(command, 'annals erasure show erasure_01kaxa2v8ve5cv9sc8ff5fs8ac --organization org_acme')
 }
 
+function registerCertificate(parent: Command, context: CliContext): void {
+  const command = common(parent.command('certificate'))
+    .argument('<id>', 'erasure_…')
+    .description('Get the certificate of an erasure that is complete: signed JSON, or a page to hand over')
+    .option('--html', 'the page; it prints well')
+    .option('-o, --output <file>', 'into this file, byte for byte as it was issued (default: print it)')
+    .action(async (id: string, options: CertificateOptions, self: Command) => {
+      const { url, key } = apiAddress(context.loadConfig(), options)
+      if (key === undefined)
+        throw new AnnalsError('unauthenticated', 'No key: give --key, or set ANNALS_KEY.')
+      const accept = options.html === true ? 'text/html' : 'application/json'
+      const path = `/v1/organizations/${options.organization}/erasures/${encodeURIComponent(id)}/certificate`
+      const send = createTransport({ url, key })
+      const answer = await send({ method: 'GET', path, headers: { accept }, timeoutMs: certificateTimeoutMs })
+      const bytes = Buffer.from(await answer.arrayBuffer())
+      const output = context.output(self)
+      const { output: file } = options
+      if (file === undefined) {
+        const text = bytes.toString('utf8').trimEnd()
+        output.result(options.html === true ? { html: text } : JSON.parse(text), () => text)
+        return
+      }
+      await writeFile(file, bytes)
+      output.result({ file, bytes: bytes.length }, () =>
+        options.html === true
+          ? `${file} is written`
+          : `${file} is written; check it with: annals verify ${file}`,
+      )
+    })
+  withExample(
+    command,
+    'annals erasure certificate erasure_01kaxa2v8ve5cv9sc8ff5fs8ac --organization org_acme -o certificate.json',
+    'annals erasure certificate erasure_01kaxa2v8ve5cv9sc8ff5fs8ac --organization org_acme --html -o certificate.html',
+  )
+}
+
+interface CertificateOptions extends Common {
+  readonly html?: boolean
+  readonly output?: string
+}
+
+const certificateTimeoutMs = 30_000
+
 /** Everything that is done to one request: its options, but for the common ones, are the body. */
 function action(parent: Command, context: CliContext, name: string, description: string): Command {
   const command = common(parent.command(name))
@@ -211,6 +257,7 @@ function print(output: Output, answer: unknown): void {
 function textOf(request: z.infer<typeof answerSchema>): string {
   const {
     id,
+    organizationId,
     state,
     dueAt,
     overdue,
@@ -230,6 +277,9 @@ function textOf(request: z.infer<typeof answerSchema>): string {
         `  ${target}: ${String(items)}${held === 0 ? '' : `, ${String(held)} held`}`,
     ),
     ...recipients.map(recipientLine),
+    ...(state.startsWith('completed')
+      ? [`  certificate: annals erasure certificate ${id} --organization ${organizationId}`]
+      : []),
     ...evidence.map(({ at, event, by }) => `  ${at}  ${event}  ${by ?? 'annals'}`),
   ].join('\n')
 }

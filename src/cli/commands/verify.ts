@@ -1,4 +1,4 @@
-/** `annals verify SERVER|RECEIPT|FOLDER|ARCHIVE`: does everything that was logged still stand as it was signed? */
+/** `annals verify SERVER|RECEIPT|FOLDER|ARCHIVE|CERTIFICATE`: does everything that was logged still stand as it was signed? */
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { InvalidArgumentError } from 'commander'
 import { AnnalsError } from '../../errors.js'
@@ -12,6 +12,7 @@ import {
   openArchive,
   verifyArchive,
 } from '../../verification/archive-run.js'
+import { isCertificate } from '../../verification/certificate-check.js'
 import { TamperingError, TrustError, UnwitnessedError } from '../../verification/errors.js'
 import { receiptOfJson, receiptOfText, type Receipt } from '../../verification/receipt-check.js'
 import {
@@ -26,6 +27,7 @@ import { nameOfOrigin } from '../../verification/trust.js'
 import { withExample, type CliContext, type RegisterCommand } from '../context.js'
 import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
+import { verifyCertificate } from '../verify/certificate.js'
 import { createLeafProgress, type LeafProgress } from '../verify/progress.js'
 import { anchorText, archiveSummary, archiveText, logText, receiptText, summaryOf } from '../verify/report.js'
 
@@ -36,6 +38,8 @@ interface Options {
   readonly logKey: readonly string[]
   readonly archiveKey: readonly string[]
   readonly anchorKey: readonly string[]
+  readonly certificateKey: readonly string[]
+  readonly url?: string
   readonly witnessKey: readonly string[]
   readonly logId?: string
   readonly witnesses?: number
@@ -52,7 +56,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     .command('verify')
     .argument(
       '[target]',
-      'a server (http…), a downloaded folder, a receipt, or an archive (file:…, s3:…, its folder); default: the running "annals up"',
+      'a server (http…), a downloaded folder, a receipt, a certificate, or an archive (file:…, s3:…, its folder); default: the running "annals up"',
     )
     .description('Verify values, records, tree and signature; exits 3 where something does not hold')
     .option(
@@ -73,6 +77,13 @@ export const registerVerify: RegisterCommand = (program, context) => {
       collect,
       [],
     )
+    .option(
+      '--certificate-key <key>',
+      'a verifier key of certificates that you had from elsewhere; repeatable',
+      collect,
+      [],
+    )
+    .option('--url <url>', 'whose published keys check a certificate (default: the running "annals up")')
     .option('--anchor-key <key>', 'a verifier key of the anchor log; repeatable', collect, [])
     .option(
       '--witness-key <key>',
@@ -102,7 +113,9 @@ export const registerVerify: RegisterCommand = (program, context) => {
         const common = await commonOptions(options, output, 'verify')
         await finish(await verifyFolder(target, common).finally(common.end), options, output)
       } else {
-        await fromReceipt(target, options, output)
+        const text = await readFile(target, 'utf8').catch(() => '')
+        if (isCertificate(text)) await verifyCertificate(text, options, context, output)
+        else await fromReceipt(target, options, output)
       }
     })
   withExample(
@@ -110,6 +123,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     'annals verify http://127.0.0.1:4100 --organization org_acme --log-key "$(cat log.key)" --save last.checkpoint',
     'annals verify http://127.0.0.1:4100 --organization org_acme --download copy && annals verify copy',
     'annals verify evt_01jd….receipt.json --log-key "$(cat log.key)" --anchor-key "$(cat anchor.key)"',
+    'annals verify erasure_01jd….json --certificate-key "$(cat certificate.key)" --log-key "$(cat log.key)"',
     'annals verify file:/var/annals/archive --archive-key "$(cat archive.key)"',
   )
 }

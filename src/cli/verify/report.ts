@@ -103,7 +103,7 @@ export function summaryOf(findings: readonly Finding[], count: number): string {
   return `${number(count)} ${count === 1 ? 'finding' : 'findings'}; ${place}`
 }
 
-function findingsText(findings: readonly Finding[]): string {
+export function findingsText(findings: readonly Finding[]): string {
   const rows = findings
     .slice(0, maxShown)
     .map(({ at, code, detail, leaf, slots }) => [

@@ -1,0 +1,66 @@
+/** `annals verify CERTIFICATE`. */
+import { createTransport, failureOf } from '../../client/transport.js'
+import { checkCertificate, type CertificateReport } from '../../verification/certificate-check.js'
+import { TamperingError } from '../../verification/errors.js'
+import type { CliContext } from '../context.js'
+import type { Output } from '../output.js'
+import { apiAddress } from '../running.js'
+import { findingsText, summaryOf } from './report.js'
+
+export interface CertificateOptions {
+  readonly certificateKey: readonly string[]
+  readonly logKey: readonly string[]
+  readonly url?: string
+}
+
+const timeoutMs = 30_000
+
+/** @throws TamperingError; TrustError; AnnalsClientError where keys have to be fetched and cannot be */
+export async function verifyCertificate(
+  text: string,
+  options: CertificateOptions,
+  context: CliContext,
+  output: Output,
+): Promise<void> {
+  const given = options.certificateKey.length > 0
+  const { url } = apiAddress(context.loadConfig(), { url: options.url })
+  const certificateKeys = given ? options.certificateKey : await publishedKeys(url)
+  if (!given)
+    output.note(
+      `verify: no --certificate-key was given; the keys come from ${url} and are trusted at first use. Keep them, and pin them the next time.`,
+    )
+  const report = await checkCertificate(text, { certificateKeys, logKeys: options.logKey })
+  const { findings } = report
+  output.result({ verdict: findings.length === 0 ? 'intact' : 'tampering', certificateKeys, ...report }, () =>
+    certificateText(report),
+  )
+  if (findings.length > 0) throw new TamperingError(summaryOf(findings, findings.length))
+}
+
+/** They are public: no access key is needed, and none is sent. @throws AnnalsClientError */
+async function publishedKeys(url: string): Promise<string[]> {
+  const send = createTransport({ url, key: '' })
+  const headers = { accept: 'text/plain' }
+  const response = await send({ method: 'GET', path: '/v1/certificates/keys', headers, timeoutMs })
+  try {
+    return (await response.text()).split('\n').filter((line) => line !== '')
+  } catch (error) {
+    throw failureOf(error)
+  }
+}
+
+function certificateText(report: CertificateReport): string {
+  const { id, version, organizationId, outcome, issuedAt, signedBy, logKeysFrom, proofs, findings } = report
+  const what = id === null ? 'a certificate' : `${id}, version ${String(version)}, of ${organizationId ?? ''}`
+  return [
+    `${findings.length === 0 ? 'intact' : 'TAMPERING'}  ${what}`,
+    ...(outcome === null ? [] : [`  says     ${outcome}, issued ${issuedAt ?? ''}`]),
+    `  signed   ${signedBy.length === 0 ? 'by no key that is trusted' : `by ${signedBy.join(', ')}`}`,
+    ...proofs.map(
+      ({ name, eventId, index, origin, size }) =>
+        `  proof    ${name}: ${eventId} is leaf ${String(index)} of ${origin}${size === undefined ? '' : `, ${String(size)} leaves`}`,
+    ),
+    `  log keys ${logKeysFrom === 'given' ? 'as given' : 'as the certificate names them; give --log-key to check against your own'}`,
+    ...(findings.length === 0 ? [] : [summaryOf(findings, findings.length), findingsText(findings)]),
+  ].join('\n')
+}

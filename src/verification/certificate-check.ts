@@ -1,0 +1,316 @@
+/**
+ * A certificate, offline (certificates/contract.ts has its format): signature → what is signed → what people read of it,
+ * and from there to the log: each proof → record → event, and what the certificate says of an erasure against what the
+ * sealed events say. Shares no code with what issues it.
+ *
+ * The keys of the log may be given; without them those that the certificate names are taken, which its signature
+ * vouches for. The keys of certificates have to be: no certificate vouches for itself.
+ */
+import { flattenedVerify, type JWK } from 'jose'
+import { z } from 'zod'
+import { LogError } from '../transparency-log/errors.js'
+import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
+import { parseVerifierKey } from '../transparency-log/note-key.js'
+import type { Finding, FindingCode } from './contract.js'
+import { erasureOf } from './erasures.js'
+import { TrustError } from './errors.js'
+import { nodeRules } from './node-rules.js'
+import { checkReceipt, receiptOfText } from './receipt-check.js'
+import { trustedLog } from './trust.js'
+
+export interface CertificateTrust {
+  /** Verifier keys of certificates. */
+  readonly certificateKeys: readonly string[]
+  /** Verifier keys of the log; none = those that the certificate names. */
+  readonly logKeys: readonly string[]
+}
+
+export interface CertificateReport {
+  /** null where nothing of it could be read. */
+  readonly kind: string | null
+  readonly id: string | null
+  readonly organizationId: string | null
+  readonly version: number | null
+  readonly issuedAt: string | null
+  readonly outcome: string | null
+  /** The keys whose signatures verify. */
+  readonly signedBy: readonly string[]
+  readonly logKeysFrom: 'given' | 'certificate'
+  readonly proofs: readonly ProofReport[]
+  readonly findings: readonly Finding[]
+}
+
+export interface ProofReport {
+  readonly name: string
+  readonly eventId: string
+  readonly origin: string
+  readonly index: number
+  readonly size: number | undefined
+}
+
+const maxSignatures = 16
+const signatureSchema = z.object({ protected: z.string(), signature: z.string() })
+const fileSchema = z.object({
+  certificate: z.record(z.string(), z.unknown()),
+  payload: z.string(),
+  signatures: z.array(signatureSchema).min(1).max(maxSignatures),
+})
+const headerSchema = z.object({
+  alg: z.literal('EdDSA'),
+  kid: z.string(),
+  typ: z.literal('annals-certificate'),
+})
+const proofSchema = z.object({
+  eventId: z.string(),
+  action: z.string(),
+  log: z.object({ origin: z.string(), keys: z.array(z.string()).min(1).max(100) }),
+  receipt: z.string(),
+  record: z.string(),
+  event: z.record(z.string(), z.unknown()),
+})
+const headSchema = z.object({
+  v: z.literal(1),
+  kind: z.string(),
+  issuer: z.string(),
+  organizationId: z.string(),
+  id: z.string(),
+  version: z.int(),
+  issuedAt: z.string(),
+  outcome: z.string().optional(),
+  proofs: z.record(z.string(), proofSchema),
+})
+type Head = z.infer<typeof headSchema>
+type CertificateProof = z.infer<typeof proofSchema>
+
+const erasureSchema = z.object({
+  kind: z.literal('annals/erasure/certificate'),
+  persons: z.int(),
+  principals: z.object({ submitter: z.string(), approver: z.string() }),
+  manifests: z.object({ subjects: z.string(), text: z.string() }),
+  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }),
+})
+
+/** Is it a certificate that this text is, or tries to be? */
+export function isCertificate(text: string): boolean {
+  const json = parsed(text)
+  return typeof json === 'object' && json !== null && 'payload' in json && 'signatures' in json
+}
+
+/** Never throws for what the certificate holds. @throws TrustError where the keys that are given are none, or missing */
+export async function checkCertificate(text: string, trust: CertificateTrust): Promise<CertificateReport> {
+  const keys = certificateKeys(trust.certificateKeys)
+  const findings: Finding[] = []
+  const say = (code: FindingCode, at: string, detail: string) => void findings.push({ code, at, detail })
+  const none = { kind: null, id: null, organizationId: null, version: null, issuedAt: null, outcome: null }
+  const base = {
+    ...none,
+    signedBy: [],
+    logKeysFrom: trust.logKeys.length > 0 ? ('given' as const) : ('certificate' as const),
+    proofs: [],
+    findings,
+  }
+
+  const file = fileSchema.safeParse(parsed(text))
+  if (!file.success) {
+    say('certificate_malformed', 'file', 'it has not the form of a signed certificate')
+    return base
+  }
+  const { certificate, payload, signatures } = file.data
+  const signedBy: string[] = []
+  for (const [index, signature] of signatures.entries()) {
+    const at = `signatures[${String(index)}]`
+    const header = headerSchema.safeParse(parsed(utf8(signature.protected)))
+    if (!header.success) {
+      say('certificate_invalid', at, 'it is not a signature of a certificate: of another algorithm or type')
+      continue
+    }
+    const { kid } = header.data
+    const key = keys.get(kid)
+    // A key that is not given, around a rotation, is nobody's word for or against it.
+    if (key === undefined) continue
+    if (await verifies(payload, signature, key)) signedBy.push(kid)
+    else say('certificate_invalid', at, 'the signature does not verify: what is signed was altered')
+  }
+  if (signedBy.length === 0 && findings.length === 0)
+    say('certificate_foreign', 'signatures', 'none of the keys that are trusted has signed it')
+
+  const signed = parsed(utf8(payload))
+  const differs = difference(certificate, signed, 'certificate')
+  if (differs !== undefined)
+    say('certificate_differs', differs, 'what is written here is not what was signed')
+  const head = headSchema.safeParse(signed)
+  if (!head.success) {
+    say('certificate_malformed', 'payload', 'what is signed is no certificate')
+    return base
+  }
+  const { proofs, ...body } = head.data
+  const report = { ...base, ...body, outcome: body.outcome ?? null, signedBy }
+  if (signedBy.length === 0) return report
+  const checked = Object.entries(proofs).map(([name, proof]) =>
+    checkProof(name, proof, head.data, trust.logKeys, findings),
+  )
+  if (body.kind === 'annals/erasure/certificate') checkErasure(signed, body.id, findings)
+  return { ...report, proofs: checked }
+}
+
+/** @throws TrustError */
+function certificateKeys(lines: readonly string[]): ReadonlyMap<string, JWK> {
+  if (lines.length === 0) throw new TrustError('A verifier key of certificates is needed.')
+  const keys = new Map<string, JWK>()
+  for (const line of lines) {
+    try {
+      const { name, keyId, type, publicKey } = parseVerifierKey(line.trim(), sha256)
+      if (type !== 'ed25519' || !name.endsWith('/certificates'))
+        throw new TrustError(`The key of ${name} is of another purpose than certificates.`)
+      const x = Buffer.from(publicKey).toString('base64url')
+      keys.set(`${name}+${keyId.toString(16).padStart(8, '0')}`, { kty: 'OKP', crv: 'Ed25519', x })
+    } catch (error) {
+      if (error instanceof LogError) throw new TrustError(`A verifier key is none: ${error.detail}.`)
+      throw error
+    }
+  }
+  return keys
+}
+
+async function verifies(
+  payload: string,
+  { protected: header, signature }: z.infer<typeof signatureSchema>,
+  key: JWK,
+): Promise<boolean> {
+  try {
+    await flattenedVerify({ payload, protected: header, signature }, key, { algorithms: ['EdDSA'] })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Adds what does not hold of one proof to the findings. */
+function checkProof(
+  name: string,
+  { eventId, action, log, receipt, record, event }: CertificateProof,
+  { issuer, organizationId }: Head,
+  given: readonly string[],
+  findings: Finding[],
+): ProofReport {
+  const at = `proofs.${name}`
+  const say = (code: FindingCode, where: string, detail: string) =>
+    void findings.push({ code, at: `${at}.${where}`, detail })
+  const report = { name, eventId, origin: log.origin, index: -1, size: undefined }
+  const ofIssuer = log.origin.startsWith(`${issuer}/${organizationId}/`)
+  if (!ofIssuer || !/\/[1-9]\d*$/.test(log.origin))
+    say('checkpoint_foreign', 'log.origin', 'it is the log of another organization, or of another issuer')
+  const fitting = given.filter((key) => key.startsWith(`${log.origin}+`))
+  let read: ReturnType<typeof receiptOfText>
+  let trusted: ReturnType<typeof trustedLog>
+  try {
+    read = receiptOfText(receipt, record)
+  } catch (error) {
+    if (!(error instanceof LogError)) throw error
+    say('proof_invalid', 'receipt', error.detail)
+    return report
+  }
+  try {
+    trusted = trustedLog(given.length === 0 ? log.keys : fitting.length > 0 ? fitting : given, nodeNoteCrypto)
+  } catch (error) {
+    // Given ones are the caller's own.
+    if (given.length > 0 || !(error instanceof TrustError)) throw error
+    say('checkpoint_foreign', 'log.keys', 'the keys that it names for the log are none, or of several logs')
+    return report
+  }
+  if (trusted.origin !== log.origin)
+    say('checkpoint_foreign', 'log.keys', `the keys are those of ${trusted.origin}`)
+  const checked = checkReceipt({ ...read, event }, trusted, nodeRules.hasher, nodeRules.checkEvent)
+  for (const finding of checked.findings) findings.push({ ...finding, at: `${at}.${finding.at}` })
+  const said = recordSchema.safeParse(parsed(record))
+  const same =
+    said.data?.organizationId === organizationId &&
+    said.data.id === eventId &&
+    said.data.action === action &&
+    said.data.category === 'system'
+  if (!same) say('certificate_differs', 'record', 'the record is of another event than the certificate says')
+  return { ...report, index: checked.index, size: checked.size }
+}
+
+const recordSchema = z.object({
+  organizationId: z.string(),
+  id: z.string(),
+  action: z.string(),
+  category: z.string(),
+})
+
+/** Holds what a certificate of an erasure says against what its two events say, whose values make their leaves. */
+function checkErasure(signed: unknown, id: string, findings: Finding[]): void {
+  const body = erasureSchema.safeParse(signed)
+  if (!body.success) {
+    findings.push({
+      code: 'certificate_malformed',
+      at: 'payload',
+      detail: 'what is signed is no certificate of an erasure',
+    })
+    return
+  }
+  const { proofs, manifests, principals, persons } = body.data
+  const expected = [
+    ['erasureStarted', 'annals.subject.erasure_started', manifests.subjects, 'manifests.subjects'],
+    ['erased', 'annals.subject.erased', manifests.text, 'manifests.text'],
+  ] as const
+  for (const [name, action, manifest, at] of expected) {
+    const { event, action: said } = proofs[name]
+    const differs = (where: string, detail: string) =>
+      void findings.push({ code: 'certificate_differs', at: where, detail })
+    if (said !== action) differs(`proofs.${name}.action`, 'it is not the event of this step')
+    const values = valuesOf(event)
+    if (erasureOf(event)?.manifest !== manifest)
+      differs(at, 'the sealed event names another manifest, or not two principals')
+    if (values.get('target/0')?.['id'] !== id) differs('id', `the event ${name} is about another request`)
+    for (const who of ['submitter', 'approver'] as const)
+      if (values.get('metadata')?.[who] !== principals[who])
+        differs(`principals.${who}`, 'the sealed event names another principal')
+    const sealed = values.get('metadata')?.['subjects']
+    if (name === 'erasureStarted' && sealed !== persons)
+      differs('persons', 'the sealed event says another number')
+  }
+}
+
+/** Values of an event in its verifiable form: by slot; the pairs of its metadata together. */
+function valuesOf({ fields }: Readonly<Record<string, unknown>>): Map<string, Record<string, unknown>> {
+  const metadata: Record<string, unknown> = {}
+  const values = new Map([['metadata', metadata]])
+  for (const field of Array.isArray(fields) ? (fields as readonly unknown[]) : []) {
+    const read = fieldSchema.safeParse(field)
+    if (!read.success) continue
+    const { slot, value } = read.data
+    const json = parsed(value)
+    if (slot.startsWith('metadata/') && Array.isArray(json)) metadata[String(json[0])] = json[1]
+    else if (typeof json === 'object' && json !== null) values.set(slot, { ...json })
+  }
+  return values
+}
+
+const fieldSchema = z.object({ slot: z.string(), value: z.string() })
+
+/** Where two JSON values first differ, as a path; undefined = nowhere. */
+function difference(a: unknown, b: unknown, path: string): string | undefined {
+  if (Object.is(a, b)) return undefined
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return path
+  if (Array.isArray(a) !== Array.isArray(b)) return path
+  const [left, right] = [new Map(Object.entries(a)), new Map(Object.entries(b))]
+  for (const key of new Set([...left.keys(), ...right.keys()])) {
+    const at = Array.isArray(a) ? `${path}[${key}]` : `${path}.${key}`
+    if (!left.has(key) || !right.has(key)) return at
+    const found = difference(left.get(key), right.get(key), at)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const utf8 = (base64url: string): string => Buffer.from(base64url, 'base64url').toString('utf8')
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
