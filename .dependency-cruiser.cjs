@@ -22,6 +22,7 @@ module.exports = {
         pathNot: [
           '^workflows/',
           '^src/[^/]+/(contract|policy|deadlines|state-machine)\\.ts$',
+          '^src/retention/expiry-contract\\.ts$',
           '^src/archive/restores/contract\\.ts$',
           '^activities/',
           'node_modules/@temporalio/(workflow|common)',
@@ -58,11 +59,11 @@ module.exports = {
     entry(
       'verification-core-is-pure',
       {
-        path: '^src/verification/(anchor-check|contract|erasures|errors|event-check|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+        path: '^src/verification/(anchor-check|contract|erasures|errors|event-check|expiries|expiry-rules|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
       },
       {
         pathNot: [
-          '^src/verification/(anchor-check|contract|erasures|errors|event-check|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+          '^src/verification/(anchor-check|contract|erasures|errors|event-check|expiries|expiry-rules|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
           '^src/transparency-log/anchor/(anchor-proof|anchored-record|entry|logs-tree)\\.ts$',
           '^src/transparency-log/(checkpoint|cosignature|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-reader|tlog-proof|tree)\\.ts$',
         ],

@@ -121,6 +121,19 @@ export class AnnalsError extends Error {
 export const notFound = (): AnnalsError =>
   new AnnalsError('not_found', 'There is no such thing, or not for this key.')
 
+/** So many places are named, at most. */
+export const maxFieldErrors = 50
+
+/** The 422 for these places. */
+export const invalid = (errors: readonly FieldError[]): AnnalsError =>
+  new AnnalsError('invalid', 'The request does not fit its schema; see errors.', {
+    errors: errors.slice(0, maxFieldErrors),
+  })
+
+/** The 422 for one place. */
+export const invalidField = (path: string, code: FieldErrorCode, message: string): AnnalsError =>
+  invalid([{ path, code, message }])
+
 /** Says which error a value is, for a log line: class and code, never the message (it may quote values). */
 export function errorIdentity(error: unknown): { name: string; code?: string } {
   if (!(error instanceof Error)) return { name: typeof error }

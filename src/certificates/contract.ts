@@ -61,13 +61,7 @@ export interface CertificateHead {
   readonly proofs: Readonly<Record<string, CertificateProof>>
 }
 
-export interface JwsSignature {
+interface JwsSignature {
   readonly protected: string
   readonly signature: string
-}
-
-export interface CertificateFile<Body> {
-  readonly certificate: Body
-  readonly payload: string
-  readonly signatures: readonly JwsSignature[]
 }

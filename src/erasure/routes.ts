@@ -3,14 +3,14 @@ import { Router, type Request, type RequestHandler, type Response } from 'expres
 import type { z } from 'zod'
 import type { Permission } from '../access/contract.js'
 import type { AddressRules } from '../delivery/address.js'
-import { AnnalsError, notFound } from '../errors.js'
+import { AnnalsError, notFound, invalid } from '../errors.js'
 import { checkJson } from '../events/json-check.js'
 import { authorize, callerOf } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { idempotencyKeyOf, pageOf } from '../http/list.js'
 import { requestIdOf } from '../http/request-context.js'
-import { invalid, parseInput } from '../http/validate.js'
+import { parseInput } from '../http/validate.js'
 import { erasureIdPattern, type ErasureState } from './contract.js'
 import {
   approveSchema,

@@ -1,8 +1,8 @@
 /** What a reader asks of a list of events: the query string of a GET, or the body of a search. One schema. */
 import { z } from 'zod'
 import { defaultLimit, maxLimit, pageQuery } from '../http/list.js'
-import { invalid, invalidField, parseInput } from '../http/validate.js'
-import type { FieldError } from '../errors.js'
+import { parseInput } from '../http/validate.js'
+import { invalid, invalidField, type FieldError } from '../errors.js'
 import { patternNamePattern } from './detectors/patterns.js'
 import { idPattern } from '../ids.js'
 import { outcomes } from './contract.js'

@@ -1,7 +1,8 @@
 /** What a reader asks of counts and of related events. */
 import { z } from 'zod'
 import { pageQuery } from '../http/list.js'
-import { invalidField, parseInput } from '../http/validate.js'
+import { invalidField } from '../errors.js'
+import { parseInput } from '../http/validate.js'
 import { formatDuration, parseDuration } from '../scans/duration.js'
 import {
   bucketStart,

@@ -1,6 +1,6 @@
 /** What lists have in common: `limit`, `cursor`, and the page `{data, nextCursor}`. */
 import { z } from 'zod'
-import { invalidField } from './validate.js'
+import { invalidField } from '../errors.js'
 
 export const defaultLimit = 50
 export const maxLimit = 500

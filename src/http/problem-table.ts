@@ -87,7 +87,8 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
   not_complete: {
     status: 409,
     title: 'The erasure is not complete',
-    meaning: 'Something is still to be done, or still remains: there is no certificate yet. Follow its state.',
+    meaning:
+      'Something is still to be done, or still remains: there is no certificate yet. Follow its state.',
   },
   not_sealed: {
     status: 409,

@@ -1,8 +1,6 @@
 /** From a Zod schema's issues to the `errors` of a 422: a path, a code of the closed list, and words of our own. */
 import type { z } from 'zod'
-import { AnnalsError, fieldErrorCodes, type FieldError, type FieldErrorCode } from '../errors.js'
-
-const maxErrors = 50
+import { fieldErrorCodes, invalid, maxFieldErrors, type FieldError, type FieldErrorCode } from '../errors.js'
 
 /**
  * Parses what a client sent.
@@ -16,17 +14,7 @@ export function parseInput<T>(schema: z.ZodType<T>, input: unknown): T {
 
 /** What is wrong with `input`, place by place. */
 export const fieldErrorsOf = (error: z.ZodError, input: unknown): FieldError[] =>
-  error.issues.flatMap((issue) => errorsOfIssue(issue, input)).slice(0, maxErrors)
-
-/** The 422 for these places. */
-export const invalid = (errors: readonly FieldError[]): AnnalsError =>
-  new AnnalsError('invalid', 'The request does not fit its schema; see errors.', {
-    errors: errors.slice(0, maxErrors),
-  })
-
-/** The 422 for one place. */
-export const invalidField = (path: string, code: FieldErrorCode, message: string): AnnalsError =>
-  invalid([{ path, code, message }])
+  error.issues.flatMap((issue) => errorsOfIssue(issue, input)).slice(0, maxFieldErrors)
 
 type Issue = z.core.$ZodIssue
 type Step = PropertyKey

@@ -35,14 +35,6 @@ export const offboardingStates = [
 ] as const
 export type OffboardingState = (typeof offboardingStates)[number]
 
-/** From here on nothing brings the organization back. */
-export const beyondReturn: readonly OffboardingState[] = [
-  'offboarding',
-  'needs_operator',
-  'awaiting_expiry',
-  'completed',
-]
-
 /** In the order in which they are taken; each is recorded when it is begun and when it is done. */
 export const offboardingSteps = [
   'stop_workflows',

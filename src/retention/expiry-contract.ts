@@ -24,7 +24,6 @@ export interface ExpiryPage {
   readonly next: string | null
 }
 
-export const expirySweepWorkflowType = 'expirySweep'
 /** The sweep of expiry that a sweep starts: one over all organizations, and one for each that is asked for. */
 export const expirySweepWorkflowId = (organizationId?: string): string =>
   organizationId === undefined ? 'retention/expiry' : `retention/expiry/${organizationId}`

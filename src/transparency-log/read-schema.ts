@@ -1,7 +1,8 @@
 /** What readers of a log may ask, as the routes parse it and `/openapi.json` says it. */
 import { z } from 'zod'
 import { pageQuery } from '../http/list.js'
-import { invalidField, parseInput } from '../http/validate.js'
+import { invalidField } from '../errors.js'
+import { parseInput } from '../http/validate.js'
 import type { FeedRequest } from './feed.js'
 
 /** Longest long-poll, in seconds: proxies give up on an idle answer soon after. */

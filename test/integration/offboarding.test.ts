@@ -220,7 +220,8 @@ test('nothing is left of an organization that two owners took out, and its neigh
   expect(done.final?.size).toBeGreaterThan(size)
   expect(done.remains).toEqual({ lockedObjects: 0, keyPeriods: [1] })
   const kept = (await rawHits(gone)).filter((hit) => !hit.startsWith('events/_annals/'))
-  expect(kept).toEqual([`offboardings/${id}`, `organizations/${gone}`])
+  // Beside them the journal, by which a backup that brings it back is found out.
+  expect(kept).toEqual(['file:000000000001.json', `offboardings/${id}`, `organizations/${gone}`])
   expect((await rawHits(canary)).filter((hit) => !hit.includes(stays) && !hit.startsWith('file:'))).toEqual(
     [],
   )
@@ -481,6 +482,53 @@ test('holds stop it at each stage; one that waits goes on when the last is relea
   expect(code(await world.request('POST', at, { body: { scope: {}, reason: 'too late' } }))).toBe(
     'offboarded',
   )
+})
+
+test('a backup that brings an organization back serves nothing until it is gone again', async () => {
+  const organization = 'org_back'
+  const { core } = world.api
+  await put(organization)
+  const id = await post(organization, { description: 'what was to go' })
+  await drainUntilSealed(core, organization)
+  const rows = async () => {
+    const found = new Map<string, { _id: string }[]>()
+    for (const { name } of await core.db.listCollections().toArray())
+      found.set(
+        name,
+        await core.db
+          .collection<{ _id: string }>(name)
+          .find({ $or: [{ organizationId: organization }, { _id: organization }] })
+          .toArray(),
+      )
+    return found
+  }
+  const backup = await rows()
+  const head = await core.db.collection<{ _id: string }>('deployment').findOne({ _id: 'erasureJournal' })
+  const reference = await agreed(organization)
+  expect(await carryOut(reference, stepDeps())).toBe('awaiting_expiry')
+  expect(await core.backups.guard.look()).toBe('fits')
+
+  for (const [name, documents] of backup) {
+    const collection = core.db.collection<{ _id: string }>(name)
+    await collection.deleteMany({ $or: [{ organizationId: organization }, { _id: organization }] })
+    if (documents.length > 0) await collection.insertMany(documents)
+  }
+  if (head === null) throw new Error('offboardings of other tests have moved the journal')
+  await core.db.collection<{ _id: string }>('deployment').replaceOne({ _id: 'erasureJournal' }, head)
+  expect(await core.backups.guard.look()).toBe('erasures_unapplied')
+  core.organizations.forget(organization)
+  await core.backups.reapply(noBeat)
+  await core.backups.reapply(noBeat)
+  expect(await core.backups.guard.look()).toBe('fits')
+  core.organizations.forget(organization)
+  expect(await rowsLeft(core.db, organization, noBeat)).toEqual({})
+  expect(code(await world.request('GET', `/v1/organizations/${organization}/events/${id}`))).toBe(
+    'offboarded',
+  )
+  expect(await show(organization, reference.offboardingId)).toMatchObject({
+    state: 'completed',
+    approver: second,
+  })
 })
 
 test('objects under lock are waited for, unknown rows are found, and an operator lets it go on', async () => {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { NativeConnection, Worker } from '@temporalio/worker'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import type { ExpiryActivities } from '../../activities/expiry.js'
 import type { RetentionActivities } from '../../activities/retention.js'
 import { sweepWorkflowType, type ArchiveInput, type SweepInput } from '../../src/retention/contract.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
@@ -15,7 +16,8 @@ let connection: NativeConnection
 
 beforeAll(async () => {
   await buildWorkflowBundle()
-  world = await openWorld({ temporal: true })
+  const namespace = `window-${randomBytes(6).toString('hex')}`
+  world = await openWorld({ temporal: true, environment: { ANNALS_TEMPORAL_NAMESPACE: namespace } })
   temporal = await connectTemporal(temporalOptions(world.config))
   connection = await NativeConnection.connect({ address: temporalOptions(world.config).address })
 })
@@ -40,7 +42,7 @@ class StandIn {
     this.left = new Map(Object.entries(segments))
   }
 
-  get activities(): RetentionActivities {
+  get activities(): RetentionActivities & Pick<ExpiryActivities, 'findExpired' | 'findExpiredOf'> {
     const range = (organizationId: string): ArchiveInput => {
       const from = this.left.get(organizationId) ?? 0
       // Ids of workflows: each segment has its own, of every test.
@@ -82,6 +84,8 @@ class StandIn {
       noteStep: nothing,
       finishArchive: nothing,
       stopArchive: nothing,
+      findExpired: () => Promise.resolve({ segments: [], next: null }),
+      findExpiredOf: () => Promise.resolve({ segments: [], next: null }),
     }
   }
 }

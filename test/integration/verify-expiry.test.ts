@@ -37,7 +37,7 @@ const yearAgo = new Date(Date.now() - 400 * 86_400_000)
 
 async function segmentOf(organizationId: string) {
   const [segment] = await segmentsOf(world.api.core).find({ organizationId }).toArray()
-  if (segment?.content == null) throw new Error('there is no segment')
+  if (segment === undefined || segment.content === null) throw new Error('there is no segment')
   return { ...segment, content: segment.content }
 }
 

@@ -3,7 +3,8 @@ import type { Db } from 'mongodb'
 import { expect } from 'vitest'
 import { eventCollection, eventIdOf } from '../../src/events/store.js'
 import { collectionNames } from '../../src/mongo/collections.js'
-import type { World } from './world.js'
+import type { Core } from '../../src/composition.js'
+import type { Acknowledged } from './acknowledged.js'
 
 /** What the oracle asks of a deployment: its database, and its API as an owner sees it. */
 export interface SearchedDeployment {
@@ -11,7 +12,14 @@ export interface SearchedDeployment {
   readonly get: (path: string) => Promise<{ readonly status: number; readonly body: unknown }>
 }
 
-const deploymentOf = (world: World): SearchedDeployment => ({
+/** What it asks of a world (world.ts, which asks for it). */
+export interface SearchedWorld {
+  readonly api: { readonly core: Pick<Core, 'db' | 'events'> }
+  readonly acknowledged: Acknowledged
+  request(method: string, path: string): Promise<{ readonly status: number; readonly body: unknown }>
+}
+
+const deploymentOf = (world: SearchedWorld): SearchedDeployment => ({
   db: world.api.core.db,
   get: (path) => world.request('GET', path),
 })
@@ -61,7 +69,7 @@ export interface OracleOptions {
  * @param acknowledged ids of the events of clients that were answered with 201, in any order
  */
 export async function checkStoreEqualsSearch(
-  world: World | SearchedDeployment,
+  world: SearchedWorld | SearchedDeployment,
   organizationId: string,
   acknowledged: Iterable<string>,
   { otherWriters = false }: OracleOptions = {},
@@ -94,7 +102,7 @@ export async function checkStoreEqualsSearch(
  * The oracle over every organization of a world, against what its requests were answered. What was moved to the archive
  * is in neither (retention-oracle.ts knows where it is).
  */
-export async function checkWorldsSearch(world: World, options: OracleOptions = {}): Promise<void> {
+export async function checkWorldsSearch(world: SearchedWorld, options: OracleOptions = {}): Promise<void> {
   const { core } = world.api
   const stored = await core.events.distinct('organizationId')
   const archived = new Set(
