@@ -60,8 +60,3 @@ export interface CertificateHead {
   readonly issuedAt: string
   readonly proofs: Readonly<Record<string, CertificateProof>>
 }
-
-interface JwsSignature {
-  readonly protected: string
-  readonly signature: string
-}
