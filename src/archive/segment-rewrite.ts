@@ -36,6 +36,8 @@ export type Transform = (
 export interface RewriteOptions {
   /** Absent = as the revision before has it. */
   readonly ledgerSequence?: number
+  /** The new revision is this one at least: what an earlier attempt left under a later name than the next is left behind. */
+  readonly firstRevision?: number
   /** Events so far. */
   readonly onProgress?: (events: number) => void
   /** Checked between tiles; throws its reason. */
@@ -105,7 +107,8 @@ export function createContentRewriter(deps: Dependencies): ContentRewriter {
           records: manifest.records,
         }
         const spooled = state === 'expired' ? undefined : file
-        const written = await publisher.content(range, spooled, content.revision + 1, statement, signing)
+        const revision = Math.max(content.revision + 1, options.firstRevision ?? 0)
+        const written = await publisher.content(range, spooled, revision, statement, signing)
         await verifySegment(store, range, { ...verifying, revision: written.revision })
         return { content: written, kept, expired }
       }

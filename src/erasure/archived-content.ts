@@ -162,6 +162,7 @@ export function createArchivedContent(deps: ArchivedContentDependencies): Archiv
     segment: SegmentDocument,
     change: Pick<ContentChange, 'apply'>,
     { beat, ledgerSequence }: ChangeOptions,
+    firstRevision = 0,
   ): Promise<number> {
     let now: SegmentDocument | undefined = segment
     for (let attempt = 0; attempt < maxRewrites; attempt += 1) {
@@ -173,7 +174,11 @@ export function createArchivedContent(deps: ArchivedContentDependencies): Archiv
         count += changed(leaves, after)
         return after
       }
-      const options = { onProgress: beat, ...(ledgerSequence === undefined ? {} : { ledgerSequence }) }
+      const options = {
+        onProgress: beat,
+        firstRevision,
+        ...(ledgerSequence === undefined ? {} : { ledgerSequence }),
+      }
       const range = now
       const written = await writer.rewriteContent(range, transform, options).catch(async (error: unknown) => {
         // Another was quicker, and what this one read from is gone.
@@ -211,8 +216,9 @@ export function createArchivedContent(deps: ArchivedContentDependencies): Archiv
       const recorded = segment.content?.revision ?? 0
       await writer.deleteOtherContent(range, recorded)
       // A later one may be recorded at any moment by who wrote it, unless this one is written under a later name still.
-      if (recorded > 0 && Math.max(...revisions) > recorded)
-        await rewrite(segment, { apply: (leaves) => leaves.map(({ event }) => event) }, options)
+      const newest = Math.max(...revisions)
+      const same = { apply: (leaves: readonly ArchivedLeaf[]) => leaves.map(({ event }) => event) }
+      if (recorded > 0 && newest > recorded) await rewrite(segment, same, options, newest + 1)
       return
     }
     const isClaimed = claim?.to === range.to

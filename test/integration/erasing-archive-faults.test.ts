@@ -13,7 +13,7 @@ import {
   post,
   withArchive,
 } from '../support/archived-person.js'
-import { segmentsOf } from '../support/archiving.js'
+import { archiveReaderOf, segmentsOf } from '../support/archiving.js'
 import { checkErasure } from '../support/erasure-oracle.js'
 import { erasingRun, type ErasingRun } from '../support/erasing.js'
 import { Fault, faultKinds, faulty } from '../support/faulty.js'
@@ -38,12 +38,16 @@ async function seed(organizationId: string): Promise<string[]> {
   return [own.id, text.id]
 }
 
-/** Nothing is lost, nothing gone without its intent, every segment verifies; at the end no object but the recorded ones. */
+/** Nothing is lost, nothing gone without its intent, every event is found; at the end every segment verifies, and there is no object but the recorded ones. */
 async function check(run: ErasingRun, ids: readonly string[], end?: 'end'): Promise<void> {
   const { core } = world.api
   await checkErasure(core, run, 0)
+  if (end === undefined) {
+    // An older revision may still lie there: it is recorded first, and deleted then.
+    expect((await archiveReaderOf(core).find(run.organizationId, ids)).size).toBe(ids.length)
+    return
+  }
   await checkRetained(world, run.organizationId, ids)
-  if (end === undefined) return
   expect(await hitsOf(world, run.organizationId)).toEqual([])
   const recorded = new Set<string>()
   for await (const { content } of segmentsOf(core).find({ organizationId: run.organizationId })) {
