@@ -15,7 +15,7 @@ let organizationId: string
 let numbered = 0
 
 beforeAll(async () => {
-  world = await openSealingWorld()
+  world = await openSealingWorld({ unsearchable: 'rows are edited by hand' })
 })
 afterAll(() => world.close())
 beforeEach(() => {

@@ -17,7 +17,7 @@ export function useSealedLogs() {
   let opened: World
   let made = 0
   beforeAll(async () => {
-    opened = await openWorld()
+    opened = await openWorld({ unsearchable: 'rows are edited by hand' })
   })
   afterAll(() => opened.close())
   const world = () => opened
