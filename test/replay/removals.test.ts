@@ -7,7 +7,6 @@
  */
 import { ApplicationFailure } from '@temporalio/activity'
 import type { WorkflowHandle } from '@temporalio/client'
-import { NativeConnection, Worker } from '@temporalio/worker'
 import { beforeAll, expect, test } from 'vitest'
 import type { OffboardingActivities } from '../../activities/offboarding.js'
 import type { RedactionActivities } from '../../activities/redaction.js'
@@ -18,38 +17,11 @@ import {
   type OffboardingState,
 } from '../../src/offboarding/contract.js'
 import { redactionWorkflowId, redactionWorkflowType } from '../../src/redaction/contract.js'
-import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { bundlePaths } from '../../workers/paths.js'
-import { openWorld } from '../support/world.js'
-import { isMissing, readRecording, recordingEnvironment, replay, writeRecording } from './recordings.js'
-
-interface Scenario {
-  readonly type: string
-  readonly workflowId: string
-  readonly input: object
-  readonly activities: object
-  /** Moves it on from outside; resolves when the history is to end. Absent = it ends by itself. */
-  readonly drive?: (handle: WorkflowHandle) => Promise<void>
-}
+import { Calls, record, type Scenario } from './recorder.js'
+import { isMissing, readRecording, replay } from './recordings.js'
 
 const unavailable = () => ApplicationFailure.create({ message: 'unavailable', type: 'unavailable' })
-
-/** Whoever waits for the `n`-th call. */
-class Calls {
-  #count = 0
-  readonly #waiting: { readonly at: number; readonly resolve: () => void }[] = []
-  made(): number {
-    this.#count += 1
-    for (const { at, resolve } of this.#waiting) if (at <= this.#count) resolve()
-    return this.#count
-  }
-  reach(at: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push({ at, resolve })
-    })
-  }
-}
 
 function redacting(name: string, change: Partial<RedactionActivities>, drive?: Scenario['drive']): Scenario {
   const reference = {
@@ -207,7 +179,7 @@ const missing = Object.keys(scenarios).filter(isMissing)
 
 beforeAll(async () => {
   await buildWorkflowBundle()
-  if (missing.length > 0) await record(missing)
+  if (missing.length > 0) await record(scenarios, missing)
 })
 
 test('every scenario has its recorded history', () => {
@@ -225,44 +197,3 @@ test.each([
 test.each(Object.keys(scenarios))('%s replays', async (name) => {
   await replay(await readRecording(name))
 })
-
-async function record(names: readonly string[]): Promise<void> {
-  const world = await openWorld({ temporal: true, environment: recordingEnvironment })
-  const temporal = await connectTemporal(temporalOptions(world.config))
-  const connection = await NativeConnection.connect({ address: temporalOptions(world.config).address })
-  try {
-    await Promise.all(names.map((name) => recordOne(temporal, connection, name)))
-  } finally {
-    await connection.close()
-    await temporal.close()
-    await world.close()
-  }
-}
-
-async function recordOne(
-  temporal: TemporalConnection,
-  connection: NativeConnection,
-  name: string,
-): Promise<void> {
-  const scenario = scenarios[name]
-  if (scenario === undefined) throw new Error(`there is no scenario ${name}`)
-  const { type, workflowId, input, activities, drive } = scenario
-  const taskQueue = `recording-${name}`
-  const worker = await Worker.create({
-    connection,
-    namespace: temporal.namespace,
-    dataConverter: temporal.dataConverter,
-    workflowBundle: { codePath: bundlePaths.bundle },
-    taskQueue,
-    activities,
-  })
-  await worker.runUntil(async () => {
-    const handle = await temporal.client.workflow.start(type, { workflowId, taskQueue, args: [input] })
-    await drive?.(handle)
-    await temporal.client.workflow
-      .getHandle(workflowId)
-      .result()
-      .catch(() => undefined)
-    await writeRecording(name, temporal, workflowId, handle.firstExecutionRunId)
-  })
-}
