@@ -2,7 +2,6 @@
  * The activities of expiry. Each may run any number of times and goes on from what is there; what failed leaves as one of
  * `runReasons` alone, since errors of stores and databases name paths and values.
  */
-import { ApplicationFailure, Context } from '@temporalio/activity'
 import { AnnalsError } from '../src/errors.js'
 import type { Logger } from '../src/logging.js'
 import type { RunKind, RunReason, RunStep } from '../src/retention/contract.js'
@@ -16,7 +15,8 @@ import {
 } from '../src/retention/expiry-contract.js'
 import type { ExpiryPlanner } from '../src/retention/expiry-planning.js'
 import type { RunStore } from '../src/retention/runs.js'
-import { reasonOf } from './retention.js'
+import { createReporting } from './reporting.js'
+import { reasonOf } from './retention-failures.js'
 
 export interface ExpiryActivities {
   /** Segments that are due, one of each organization, by organization. */
@@ -42,31 +42,18 @@ export interface ExpiryActivityDependencies {
   readonly stopping: AbortSignal
 }
 
-const beatEveryMs = 5_000
 const runKind: Readonly<Record<ExpiryKind, RunKind>> = { content: 'content_expiry' }
 
 export function createExpiryActivities(deps: ExpiryActivityDependencies): ExpiryActivities {
   const { expirer, planner, runs, logger, stopping } = deps
 
-  /** Beats by a timer of its own: an archive that answers slowly must not look like a dead worker. */
-  async function reporting<T>(
-    body: (options: { onProgress: (leaves: number) => void; signal: AbortSignal }) => Promise<T>,
-  ): Promise<T> {
-    const context = Context.current()
-    let progress = 0
-    const timer = setInterval(() => context.heartbeat(progress), beatEveryMs)
-    const signal = AbortSignal.any([stopping, context.cancellationSignal])
-    try {
-      return await body({ onProgress: (leaves) => (progress = leaves), signal })
-    } catch (error) {
-      if (context.cancellationSignal.aborted) throw error
-      const type = codeOf(error)
-      if (type !== notSealedYet) logger.warn('retention.interrupted', { code: type, error })
-      throw ApplicationFailure.create({ message: type, type })
-    } finally {
-      clearInterval(timer)
-    }
-  }
+  const reporting = createReporting({
+    stopping,
+    codeOf,
+    onFailure(code, error) {
+      if (code !== notSealedYet) logger.warn('retention.interrupted', { code, error })
+    },
+  })
 
   return {
     findExpired: (asOfMs, after, limit) =>

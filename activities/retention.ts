@@ -2,12 +2,7 @@
  * The activities of retention. Each may run any number of times and goes on from what is there; what failed leaves as one
  * of `runReasons` alone, since errors of stores and databases name paths and values.
  */
-import { ApplicationFailure, Context } from '@temporalio/activity'
-import { SegmentFault } from '../src/archive/segment-fault.js'
-import { SpoolFullError } from '../src/archive/segment-spool.js'
-import { ArchiveStoreError } from '../src/archive/stores/contract.js'
 import type { Logger } from '../src/logging.js'
-import { isMongoUnavailable } from '../src/mongo/unavailable.js'
 import type { Archiver } from '../src/retention/archiver.js'
 import {
   archiveWorkflowId,
@@ -22,7 +17,8 @@ import {
 import { LifecycleMovedError } from '../src/retention/lifecycle.js'
 import type { Planner } from '../src/retention/planning.js'
 import type { RunStore } from '../src/retention/runs.js'
-import { LogError } from '../src/transparency-log/errors.js'
+import { createReporting } from './reporting.js'
+import { reasonOf } from './retention-failures.js'
 
 export interface ArchiveDone {
   readonly counts: RunCounts
@@ -53,30 +49,16 @@ export interface RetentionActivityDependencies {
   readonly stopping: AbortSignal
 }
 
-const beatEveryMs = 5_000
-
 export function createRetentionActivities(deps: RetentionActivityDependencies): RetentionActivities {
   const { archiver, planner, runs, logger, stopping } = deps
 
-  /** Beats by a timer of its own: an archive that answers slowly must not look like a dead worker. */
-  async function reporting<T>(
-    body: (options: { onProgress: (leaves: number) => void; signal: AbortSignal }) => Promise<T>,
-  ): Promise<T> {
-    const context = Context.current()
-    let progress = 0
-    const timer = setInterval(() => context.heartbeat(progress), beatEveryMs)
-    const signal = AbortSignal.any([stopping, context.cancellationSignal])
-    try {
-      return await body({ onProgress: (leaves) => (progress = leaves), signal })
-    } catch (error) {
-      if (context.cancellationSignal.aborted) throw error
-      const type = error instanceof LifecycleMovedError ? lifecycleMoved : reasonOf(error)
-      logger.warn('retention.interrupted', { code: type, error })
-      throw ApplicationFailure.create({ message: type, type })
-    } finally {
-      clearInterval(timer)
-    }
-  }
+  const reporting = createReporting({
+    stopping,
+    codeOf: (error) => (error instanceof LifecycleMovedError ? lifecycleMoved : reasonOf(error)),
+    onFailure(code, error) {
+      logger.warn('retention.interrupted', { code, error })
+    },
+  })
 
   return {
     findDue: (asOfMs, after, limit) =>
@@ -107,32 +89,5 @@ export function createRetentionActivities(deps: RetentionActivityDependencies): 
       reporting(() => runs.finish(organizationId, runId, { step: 'done', counts, bytes }, new Date())),
     stopArchive: ({ organizationId }, runId, step, reason) =>
       reporting(() => runs.needOperator(organizationId, runId, reason, { step }, new Date())),
-  }
-}
-
-/** Why a step failed, in the words that readers and operators see. */
-export function reasonOf(error: unknown): RunReason {
-  if (error instanceof ArchiveStoreError) return reasonOfStore(error)
-  if (error instanceof SegmentFault)
-    return error.code === 'root_differs' ? 'verification_failed' : 'archive_altered'
-  if (error instanceof SpoolFullError) return 'archive_full'
-  if (error instanceof LogError) return 'log_unreadable'
-  return isMongoUnavailable(error) ? 'database_unavailable' : 'internal'
-}
-
-function reasonOfStore({ code }: ArchiveStoreError): RunReason {
-  switch (code) {
-    case 'exists':
-      return 'archive_conflict'
-    case 'mismatch':
-      return 'archive_altered'
-    case 'full':
-      return 'archive_full'
-    case 'unavailable':
-      return 'archive_unavailable'
-    case 'locked':
-    case 'refused':
-    case 'read_only':
-      return 'archive_refused'
   }
 }

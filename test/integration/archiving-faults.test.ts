@@ -3,7 +3,7 @@ import { GetObjectRetentionCommand } from '@aws-sdk/client-s3'
 import { hash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { reasonOf } from '../../activities/retention.js'
+import { reasonOf } from '../../activities/retention-failures.js'
 import {
   contentPath,
   recordsManifestPath,

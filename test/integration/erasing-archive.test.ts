@@ -231,7 +231,7 @@ describe('what moves while a person is erased does not escape', () => {
       bodyFingerprint: null,
     })
     await restorer.copy(reference, { beat: nothing, signal: new AbortController().signal })
-    await restorer.activate(reference, nothing)
+    await restorer.activate(reference)
     const restored = core.db.collection('restoredEvents')
     expect(await restored.countDocuments({ organizationId })).toBeGreaterThan(4)
     expect(await hitsOf(world, organizationId)).toEqual([])

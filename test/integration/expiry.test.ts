@@ -1,7 +1,7 @@
 /** Content that expires: what goes, what stays, and who says so; with a fault at each call. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ArchiveStoreError, type ArchiveStore } from '../../src/archive/stores/contract.js'
-import { reasonOf } from '../../activities/retention.js'
+import { reasonOf } from '../../activities/retention-failures.js'
 import { restoredCollection } from '../../src/archive/restores/rows.js'
 import { segmentsOf } from '../support/archiving.js'
 import { Fault, faultKinds, faulty } from '../support/faulty.js'
@@ -260,7 +260,7 @@ test('what is being restored while it expires does not come back, and what was r
     return reference
   }
   const before = await restore('restore_01h455vb4pex5vsknk084sn02q')
-  await restorer.activate(before, () => undefined)
+  await restorer.activate(before)
   expect(await rows.countDocuments({ organizationId })).toBeGreaterThanOrEqual(4)
   const during = await restore('restore_01h455vb4pex5vsknk084sn02r')
   await expireSegment(world, expirerOf(world), await due(organizationId))
@@ -268,7 +268,7 @@ test('what is being restored while it expires does not come back, and what was r
   const [copy] = await rows.find({ organizationId }).toArray()
   if (copy === undefined) throw new Error('what never expires is restored still')
   await rows.insertOne({ ...copy, _id: `${organizationId}/${accepted[0] ?? ''}` })
-  await restorer.activate(during, () => undefined)
+  await restorer.activate(during)
   const stored = await store.find(during)
   expect(stored?.counts.events).toBe(await rows.countDocuments({ organizationId }))
   expect((await checkRetained(world, organizationId, accepted)).expired).toBe(4)

@@ -450,7 +450,7 @@ test('a restore that copied a value before its redaction gives it up before it c
     left: () => Promise.resolve(0),
   }
   expect(await carryOut(reference, { ...core.redactions.deps, removal })).toBe('redacted')
-  await restorer.activate(restore, noBeat)
+  await restorer.activate(restore)
   expect(await rawHits(value)).toEqual([])
   const again = await agreed(organization, [
     { eventId: await post(organization, { description: 'x' }), slot: 'description' },

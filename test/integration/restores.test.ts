@@ -258,13 +258,13 @@ test('a copy that is stopped again and again goes on, and each step may be repea
     if (done) await restorer.copy(reference, { beat: noBeat, signal: never })
   }
   expect(rounds).toBeGreaterThan(3)
-  const until = await restorer.activate(reference, noBeat)
-  expect(await restorer.activate(reference, noBeat)).toEqual(until)
+  const until = await restorer.activate(reference)
+  expect(await restorer.activate(reference)).toEqual(until)
   expect(await world.api.core.restores.store.find(reference)).toMatchObject({
     state: 'restored',
     counts: { leaves: 701, events: 701 },
   })
-  for (let time = 0; time < 2; time += 1) await restorer.expire(reference, noBeat)
+  for (let time = 0; time < 2; time += 1) await restorer.expire(reference)
   expect(await rowsOf({ restores: reference.restoreId })).toEqual([])
 })
 
@@ -273,13 +273,13 @@ test('overlapping restores that come and go at once leave each other what they w
   const rows = createRestoredRows(world.api.core.db)
   const copies = references.map((reference) => restorer.copy(reference, { beat: noBeat, signal: never }))
   const [first, second, third] = references
-  await Promise.all([...copies, rows.remove(first, noBeat), rows.remove(first, noBeat)])
+  await Promise.all([...copies, rows.remove(first), rows.remove(first)])
   await Promise.all([
     restorer.copy(first, { beat: noBeat, signal: never }),
-    rows.remove(first, noBeat),
-    rows.remove(second, noBeat),
+    rows.remove(first),
+    rows.remove(second),
   ])
-  await rows.remove(first, noBeat)
+  await rows.remove(first)
   const left = await rowsOf()
   expect(left.map(({ _id }) => eventIdOf(_id)).sort()).toEqual(
     [
@@ -293,9 +293,9 @@ test('overlapping restores that come and go at once leave each other what they w
   )
   expect(await rows.count(third)).toBe(701)
   expect(left).toHaveLength(701)
-  await restorer.fail(first, 'internal', noBeat)
-  await restorer.fail(second, 'internal', noBeat)
-  await restorer.fail(third, 'internal', noBeat)
+  await restorer.fail(first, 'internal')
+  await restorer.fail(second, 'internal')
+  await restorer.fail(third, 'internal')
   expect(await rowsOf()).toEqual([])
 })
 
@@ -315,21 +315,21 @@ test('who was erased does not come back, also where it happens while the archive
   await core.client.withSession((session) =>
     session.withTransaction(() => core.retention.lifecycle.advance(organizationId, session)),
   )
-  await restorer.activate(restore, noBeat)
+  await restorer.activate(restore)
   expect(await rowsOf({ ...about, 'fields.sealed': { $exists: true } })).toEqual([])
   const views = await world.request('GET', `${base}/events?source=restored&subject=${reference}`)
   const { data } = views.body as { data: { actor: object }[] }
   expect(data).toHaveLength(14)
   for (const { actor } of data) expect(actor).toEqual({ type: 'user', subject: reference, erased: true })
   expect(await found('ip=203.0.113.7&subject=' + reference)).toEqual([])
-  await restorer.expire(restore, noBeat)
+  await restorer.expire(restore)
 
   const later = await written()
   await restorer.copy(later, { beat: noBeat, signal: never })
   const rows = await rowsOf({ restores: later.restoreId, 'fields.subject': reference })
   expect(rows).toHaveLength(14)
   expect(JSON.stringify(rows)).not.toContain('"sealed"')
-  await restorer.fail(later, 'internal', noBeat)
+  await restorer.fail(later, 'internal')
 })
 
 test('altered bytes fail a restore by name: nothing of it stays, and nothing else is lost', async () => {

@@ -49,11 +49,11 @@ export interface Restorer {
    */
   copy(reference: RestoreReference, options: CopyOptions): Promise<boolean>
   /** Makes a copied restore count, and writes `annals.archive.restored`. @returns when it goes again */
-  activate(reference: RestoreReference, beat: () => void): Promise<Date>
+  activate(reference: RestoreReference): Promise<Date>
   /** Removes what was restored, and writes `annals.archive.restore_expired`. */
-  expire(reference: RestoreReference, beat: () => void): Promise<void>
+  expire(reference: RestoreReference): Promise<void>
   /** Gives a restore up that was never restored: nothing of it stays. */
-  fail(reference: RestoreReference, failure: RestoreFailure, beat: () => void): Promise<void>
+  fail(reference: RestoreReference, failure: RestoreFailure): Promise<void>
 }
 
 const defaultDayMs = 86_400_000
@@ -81,14 +81,13 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
   }
 
   /** Takes out what was erased while the copy was made, and what has expired in the archive since it was read. */
-  async function stripAgain(document: RestoreDocument, beat: () => void): Promise<void> {
+  async function stripAgain(document: RestoreDocument): Promise<void> {
     for await (const batch of rows.batches(document)) {
       const ids = batch.map(({ _id }) => eventIdOf(_id))
       const there = await archived.find(document.organizationId, ids)
       await rows.drop(batch.filter((_, index) => !there.has(ids[index] ?? '')))
       const stripped = await erased.strip(document.organizationId, batch)
       await rows.replaceFields(stripped.filter((event, index) => event !== batch[index]))
-      beat()
     }
   }
 
@@ -122,7 +121,7 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
       return true
     },
 
-    async activate(reference, beat) {
+    async activate(reference) {
       const document = await begun(await read(reference))
       if (document.expiresAt !== null) return document.expiresAt
       const restoredAt = now()
@@ -143,17 +142,17 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
           if (!(error instanceof LifecycleMovedError)) throw error
         }
         seen = await lifecycle.current(document.organizationId)
-        await stripAgain(document, beat)
+        await stripAgain(document)
       }
       throw new AnnalsError('unavailable', 'What may be restored changes all the time.', {
         retryAfterSeconds: 5,
       })
     },
 
-    async expire(reference, beat) {
+    async expire(reference) {
       const document = await read(reference)
       if (document.state !== 'restored') return
-      await rows.remove(reference, beat)
+      await rows.remove(reference)
       const endedAt = now()
       await inTransaction(client, async (session) => {
         await lifecycle.advance(document.organizationId, session)
@@ -165,10 +164,10 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
       })
     },
 
-    async fail(reference, failure, beat) {
+    async fail(reference, failure) {
       const document = await read(reference)
       if (document.state !== 'copying') return
-      await rows.remove(reference, beat)
+      await rows.remove(reference)
       const endedAt = now()
       const change = { state: 'failed', failure, endedAt, counts: { ...document.counts, events: 0 } } as const
       await inTransaction(client, async (session) => {

@@ -23,8 +23,8 @@ export interface RestoredRows {
   replaceFields(events: readonly Pick<StoredEvent, '_id' | 'fields'>[]): Promise<void>
   /** Removes events, whichever restore wants them: their content has expired. */
   drop(events: readonly Pick<StoredEvent, '_id'>[]): Promise<void>
-  /** Takes every event out of a restore, and removes those that no other wants. @param beat called after each batch */
-  remove(reference: RestoreReference, beat: () => void): Promise<void>
+  /** Takes every event out of a restore, and removes those that no other wants. */
+  remove(reference: RestoreReference): Promise<void>
 }
 
 const maxRounds = 10
@@ -75,7 +75,7 @@ export function createRestoredRows(db: Db): RestoredRows {
     async drop(events) {
       if (events.length > 0) await rows.deleteMany({ _id: { $in: events.map(({ _id }) => _id) } })
     },
-    async remove({ organizationId, restoreId }, beat) {
+    async remove({ organizationId, restoreId }) {
       for (;;) {
         const found = await rows
           .find({ organizationId, restores: restoreId }, { projection: { _id: 1 }, limit: rowsAtOnce })
@@ -84,7 +84,6 @@ export function createRestoredRows(db: Db): RestoredRows {
         const ids = found.map(({ _id }) => _id)
         await rows.updateMany({ _id: { $in: ids } }, { $pull: { restores: restoreId } })
         await rows.deleteMany({ _id: { $in: ids }, restores: [] })
-        beat()
       }
       // What a process that died between the two left behind.
       await rows.deleteMany({ organizationId, restores: [] })
