@@ -7,7 +7,7 @@ import type { OrganizationService } from '../organizations/service.js'
 import type { PolicyService } from '../retention/policies.js'
 import { createErasureRecorder, type ErasureRecorder } from './recorder.js'
 import { createErasureRequests, type RequestOpener } from './requests.js'
-import type { ErasureOrganization } from './service.js'
+import type { ErasureOrganization } from './calls.js'
 import { createErasureStore, type ErasureStore } from './store.js'
 
 export interface Erasures {

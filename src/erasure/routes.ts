@@ -28,7 +28,9 @@ import {
   withdrawSchema,
 } from './schema.js'
 import type { Words } from './sealed.js'
-import type { Act, ErasureCall, ErasureService } from './service.js'
+import type { Act } from './deciding.js'
+import type { ErasureCall } from './calls.js'
+import type { ErasureService } from './service.js'
 import type { ErasureView } from './view.js'
 
 export interface ErasureRoutesDependencies {
