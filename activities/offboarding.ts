@@ -1,5 +1,4 @@
 /** The activities of an offboarding's workflow. Each may run any number of times; what failed leaves as a code alone. */
-import { ApplicationFailure, Context } from '@temporalio/activity'
 import { ArchiveStoreError } from '../src/archive/stores/contract.js'
 import { AnnalsError } from '../src/errors.js'
 import type { Logger } from '../src/logging.js'
@@ -13,6 +12,7 @@ import type {
 import { OffboardingResidueError, type BeginOutcome, type Offboarder } from '../src/offboarding/offboarder.js'
 import { isTemporalUnavailable } from '../src/temporal/client.js'
 import { LogError } from '../src/transparency-log/errors.js'
+import { createReporting } from './reporting.js'
 
 export interface OffboardingActivities {
   /** @returns null where its approval is not written, or not yet */
@@ -30,36 +30,30 @@ export interface OffboardingActivities {
 export interface OffboardingActivityDependencies {
   readonly offboarder: Offboarder
   readonly logger: Logger
+  /** The worker is stopping: another one goes on from where this one is. */
+  readonly stopping: AbortSignal
 }
 
-const beatEveryMs = 5_000
+export function createOffboardingActivities(deps: OffboardingActivityDependencies): OffboardingActivities {
+  const { offboarder, logger, stopping } = deps
 
-export function createOffboardingActivities({
-  offboarder,
-  logger,
-}: OffboardingActivityDependencies): OffboardingActivities {
-  /** Runs an activity's body, and beats by a timer of its own: one deletion may take longer than a beat may stay out. */
-  async function reporting<T>(body: (beat: () => void) => Promise<T>): Promise<T> {
-    const context = Context.current()
-    const timer = setInterval(() => context.heartbeat(), beatEveryMs)
-    try {
-      return await body(() => context.heartbeat())
-    } catch (error) {
-      const code = codeOf(error)
+  const reporting = createReporting({
+    stopping,
+    codeOf,
+    onFailure(code, error) {
       logger.warn('offboardings.interrupted', { code, error })
-      throw ApplicationFailure.create({ message: code, type: code })
-    } finally {
-      clearInterval(timer)
-    }
-  }
+    },
+  })
 
   return {
     loadOffboarding: (offboarding) => reporting(async () => (await offboarder.snapshot(offboarding)) ?? null),
     beginOffboarding: (offboarding) => reporting(() => offboarder.begin(offboarding)),
-    takeOffboardingStep: (offboarding, step) => reporting((beat) => offboarder.step(offboarding, step, beat)),
+    takeOffboardingStep: (offboarding, step) =>
+      reporting(({ signal }) => offboarder.step(offboarding, step, () => signal.throwIfAborted())),
     stopOffboarding: (offboarding, { step, reason }) =>
       reporting(() => offboarder.stopped(offboarding, step, reason)),
-    lookAtOffboarding: (offboarding) => reporting((beat) => offboarder.look(offboarding, beat)),
+    lookAtOffboarding: (offboarding) =>
+      reporting(({ signal }) => offboarder.look(offboarding, () => signal.throwIfAborted())),
   }
 }
 

@@ -1,11 +1,11 @@
 /** The activities of a redaction's workflow. Each may run any number of times; what failed leaves as a code alone. */
-import { ApplicationFailure, Context } from '@temporalio/activity'
 import { ArchiveStoreError } from '../src/archive/stores/contract.js'
 import { AnnalsError } from '../src/errors.js'
 import type { Logger } from '../src/logging.js'
 import { isMongoUnavailable } from '../src/mongo/unavailable.js'
 import type { RedactionReference } from '../src/redaction/contract.js'
 import { RedactionWaitsError, type Redactor } from '../src/redaction/redactor.js'
+import { createReporting } from './reporting.js'
 
 export interface RedactionActivities {
   /** Ends once the approval is written. */
@@ -18,28 +18,20 @@ export interface RedactionActivities {
 export interface RedactionActivityDependencies {
   readonly redactor: Redactor
   readonly logger: Logger
+  /** The worker is stopping: another one goes on from where this one is. */
+  readonly stopping: AbortSignal
 }
 
-const beatEveryMs = 5_000
+export function createRedactionActivities(deps: RedactionActivityDependencies): RedactionActivities {
+  const { redactor, logger, stopping } = deps
 
-export function createRedactionActivities({
-  redactor,
-  logger,
-}: RedactionActivityDependencies): RedactionActivities {
-  /** Runs an activity's body, and beats by a timer of its own: a long wait must not look like a dead worker. */
-  async function reporting<T>(body: (beat: () => void) => Promise<T>): Promise<T> {
-    const context = Context.current()
-    const timer = setInterval(() => context.heartbeat(), beatEveryMs)
-    try {
-      return await body(() => context.heartbeat())
-    } catch (error) {
-      const code = codeOf(error)
+  const reporting = createReporting({
+    stopping,
+    codeOf,
+    onFailure(code, error) {
       logger.warn('redactions.interrupted', { code, error })
-      throw ApplicationFailure.create({ message: code, type: code })
-    } finally {
-      clearInterval(timer)
-    }
-  }
+    },
+  })
 
   return {
     awaitRedaction: (redaction) =>
@@ -47,9 +39,12 @@ export function createRedactionActivities({
         if (!(await redactor.approved(redaction)))
           throw new AnnalsError('unavailable', 'The approval is not written yet.')
       }),
-    prepareRedaction: (redaction) => reporting((beat) => redactor.prepare(redaction, beat)),
-    decideRedaction: (redaction) => reporting((beat) => redactor.decide(redaction, beat)),
-    removeRedacted: (redaction) => reporting((beat) => redactor.remove(redaction, beat)),
+    prepareRedaction: (redaction) =>
+      reporting(({ signal }) => redactor.prepare(redaction, () => signal.throwIfAborted())),
+    decideRedaction: (redaction) =>
+      reporting(({ signal }) => redactor.decide(redaction, () => signal.throwIfAborted())),
+    removeRedacted: (redaction) =>
+      reporting(({ signal }) => redactor.remove(redaction, () => signal.throwIfAborted())),
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * How an activity of retention or of a restore runs: it beats, ends early with its worker, and leaves a code alone when it
- * fails, since errors of stores and databases name paths and values.
+ * How an activity that runs long runs: it beats, ends early with its worker, and leaves a code alone when it fails, since
+ * errors of stores and databases name paths and values.
  */
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity'
 

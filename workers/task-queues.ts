@@ -41,9 +41,9 @@ export interface WorkerDependencies {
     readonly steps?: ErasingActivities | ErasingActivityDependencies
   }
   /** Of the queue `erasure`, too. Without it redactions wait for a worker that has it. */
-  readonly redacting?: RedactionActivityDependencies
+  readonly redacting?: Omit<RedactionActivityDependencies, 'stopping'>
   /** Likewise. */
-  readonly offboarding?: OffboardingActivityDependencies
+  readonly offboarding?: Omit<OffboardingActivityDependencies, 'stopping'>
   /** Of the queue `erasure`, too. Without it rotations of the period key wait for a worker that has it. */
   readonly rotating?: RotationActivityDependencies
 }
@@ -71,14 +71,14 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   },
   erasure: {
     taskQueue: erasureTaskQueue,
-    activities({ erasure, redacting, offboarding, rotating }) {
+    activities({ erasure, redacting, offboarding, rotating }, stopping) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
       const { steps = unavailableSteps } = erasure
       return {
         ...createErasureActivities(erasure),
         ...('erasing' in steps ? createErasingActivities(steps) : steps),
-        ...(redacting === undefined ? {} : createRedactionActivities(redacting)),
-        ...(offboarding === undefined ? {} : createOffboardingActivities(offboarding)),
+        ...(redacting === undefined ? {} : createRedactionActivities({ ...redacting, stopping })),
+        ...(offboarding === undefined ? {} : createOffboardingActivities({ ...offboarding, stopping })),
         ...(rotating === undefined ? {} : createRotationActivities(rotating)),
       }
     },
