@@ -1,18 +1,14 @@
 /**
- * A sweep of expiry: finds what is due and lets it expire, one segment of each organization in a round, at most 200 at once;
- * round after round until nothing is due. Started by the sweep that archives, and independent of it: an archive that is
- * full stops the one, and is helped by the other.
+ * A sweep of expiry: finds what is due and lets it expire, round after round (sweep-rounds.ts). Started by the sweep that
+ * archives, and independent of it: an archive that is full stops the one, and is helped by the other.
  */
 import {
   ParentClosePolicy,
   WorkflowIdReusePolicy,
   continueAsNew,
   executeChild,
-  isCancellation,
   proxyActivities,
-  setCurrentDetails,
   startChild,
-  workflowInfo,
 } from '@temporalio/workflow'
 import type { ExpiryActivities } from '../activities/expiry.js'
 import { maxChildren } from '../src/retention/contract.js'
@@ -20,100 +16,54 @@ import {
   expireWorkflowId,
   expirySweepWorkflowId,
   type ExpireInput,
-  type ExpiryPage,
   type ExpirySweepInput,
 } from '../src/retention/expiry-contract.js'
-import { ChildWindow } from './child-window.js'
 import { expire } from './expire.js'
+import {
+  finding,
+  segmentOptions,
+  showDone,
+  sweepRounds,
+  unlessBroken,
+  type SweepResult,
+} from './sweep-rounds.js'
 
 const { findExpired, findExpiredOf } = proxyActivities<ExpiryActivities>({
-  startToCloseTimeout: '10m',
-  heartbeatTimeout: '1m',
-  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m', maximumAttempts: 20 },
+  ...finding,
   summary: 'Find what has expired',
 })
 
-/** More organizations that stand still are not told apart: the sweep ends, and the next one looks again. */
-const maxFailed = 900
-/** A history that has grown long waits so long for what is under way; what takes longer goes on without it. */
-const handoverMs = 120_000
-
-export interface ExpirySweepResult {
-  /** Organizations that stand still until the next sweep. */
-  readonly failed: number
-}
-
-export async function expirySweep(input: ExpirySweepInput = {}): Promise<ExpirySweepResult> {
+export async function expirySweep(input: ExpirySweepInput = {}): Promise<SweepResult> {
   const { organizationId } = input
   const asOfMs = input.asOfMs ?? Date.now()
-  const failed = new Set(input.failed)
-  const window = new ChildWindow(maxChildren)
-  let { after, moved = false } = input
-  const start = (segment: ExpireInput) =>
-    window.start(segment.organizationId, async () => {
-      if (await expired(segment)) moved = true
-      else failed.add(segment.organizationId)
-    })
-  for (;;) {
-    await window.room()
-    const page: ExpiryPage =
-      organizationId === undefined
-        ? await findExpired(asOfMs, after ?? null, maxChildren)
-        : await findExpiredOf(asOfMs, organizationId)
-    for (const segment of page.segments) {
-      await window.room()
-      if (!failed.has(segment.organizationId) && !window.has(segment.organizationId)) start(segment)
-    }
-    setCurrentDetails(
-      `**Expiry**: ${String(window.size)} segments under way, ${String(failed.size)} organizations stand still`,
-    )
-    after = page.next ?? undefined
-    if (after === undefined) {
-      // Another round is worth its while only once something has moved.
-      await window.idle(() => moved)
-      if (!moved || failed.size > maxFailed) break
-      moved = false
-    }
-    if (workflowInfo().continueAsNewSuggested) {
-      await window.idle(undefined, handoverMs)
-      await continueAsNew<typeof expirySweep>({
-        ...(organizationId === undefined ? {} : { organizationId }),
-        ...(after === undefined ? {} : { after }),
-        moved,
-        asOfMs,
-        failed: [...failed],
-      })
-    }
-  }
-  await window.idle()
-  setCurrentDetails(`**Expiry**: done; ${String(failed.size)} organizations stand still`)
-  // An object, and not nothing: the payload codec takes no payload without data from a workflow.
-  return { failed: failed.size }
+  const done = await sweepRounds<ExpireInput>(
+    {
+      name: 'Expiry',
+      async find(after) {
+        const { segments, next } = await (organizationId === undefined
+          ? findExpired(asOfMs, after ?? null, maxChildren)
+          : findExpiredOf(asOfMs, organizationId))
+        return { found: segments, next }
+      },
+      run: expired,
+      goOn: (place) =>
+        continueAsNew<typeof expirySweep>({
+          ...(organizationId === undefined ? {} : { organizationId }),
+          asOfMs,
+          ...place,
+        }),
+    },
+    input,
+  )
+  showDone('Expiry', done)
+  return done
 }
 
-/** @returns whether there may be more of this organization in the next round */
 async function expired(segment: ExpireInput): Promise<boolean> {
-  const { organizationId, from, to } = segment
-  try {
-    const { state } = await executeChild(expire, {
-      workflowId: expireWorkflowId(segment),
-      workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [segment],
-      staticSummary: `Expiry of leaves ${String(from)} to ${String(to)} of ${organizationId}`,
-      priority: { fairnessKey: organizationId },
-      typedSearchAttributes: [
-        { key: { name: 'AnnalsOrganization', type: 'KEYWORD' }, value: organizationId },
-        { key: { name: 'AnnalsKind', type: 'KEYWORD' }, value: 'retention' },
-        { key: { name: 'AnnalsPhase', type: 'KEYWORD' }, value: 'rewriting' },
-      ],
-    })
-    return state === 'done' || state === 'kept'
-  } catch (error) {
-    if (isCancellation(error)) throw error
-    // Under way by another sweep, ended by an operator, or broken: nothing more of it now.
-    return false
-  }
+  const summary = `Expiry of leaves ${String(segment.from)} to ${String(segment.to)} of ${segment.organizationId}`
+  const options = segmentOptions(segment, expireWorkflowId(segment), summary, 'rewriting')
+  const result = await unlessBroken(executeChild(expire, { ...options, args: [segment] }))
+  return result?.state === 'done' || result?.state === 'kept'
 }
 
 const sweepOptions = (organizationId: string | undefined) => ({
@@ -130,18 +80,10 @@ const sweepOptions = (organizationId: string | undefined) => ({
 
 /** Starts a sweep of expiry, and goes on without it. One that runs already is as good. */
 export async function beginExpiry(organizationId: string | undefined): Promise<void> {
-  try {
-    await startChild(expirySweep, sweepOptions(organizationId))
-  } catch (error) {
-    if (isCancellation(error)) throw error
-  }
+  await unlessBroken(startChild(expirySweep, sweepOptions(organizationId)))
 }
 
 /** The same, and waits for its end; where one runs already, it does not. */
 export async function sweepExpiry(organizationId: string | undefined): Promise<void> {
-  try {
-    await executeChild(expirySweep, sweepOptions(organizationId))
-  } catch (error) {
-    if (isCancellation(error)) throw error
-  }
+  await unlessBroken(executeChild(expirySweep, sweepOptions(organizationId)))
 }

@@ -157,17 +157,21 @@ export interface ArchiveResult {
   readonly reason?: RunReason
 }
 
-export interface SweepInput {
+/** Where an earlier history of the same sweep stopped. */
+export interface SweepPlace {
+  /** Organizations after this one only. */
+  readonly after?: string
+  /** Something moved in this round so far: another one follows. */
+  readonly moved?: boolean
+  /** Organizations that are passed over until the next sweep. */
+  readonly failed?: readonly string[]
+}
+
+export interface SweepInput extends SweepPlace {
   /** Absent = all organizations. */
   readonly organizationId?: string
   /** When the sweep began; later events are the next one's. Absent = now. */
   readonly asOfMs?: number
-  /** Where an earlier history of the same sweep stopped. */
-  readonly after?: string
-  /** Something was archived in this round so far: another one follows. */
-  readonly moved?: boolean
-  /** Organizations that are passed over until the next sweep. */
-  readonly failed?: readonly string[]
   /** Segments under way at once. Absent = `maxChildren`, which is also the most. */
   readonly atOnce?: number
   /** Segments that one history starts. Absent = as many as the server suggests. */

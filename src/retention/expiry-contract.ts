@@ -1,5 +1,5 @@
 /** Expiry in words that its workflow, its activities and what they work with share. Pure types and constants. */
-import type { ArchiveInput, RunReason } from './contract.js'
+import type { ArchiveInput, RunReason, SweepPlace } from './contract.js'
 
 /** What expires of a segment. */
 export type ExpiryKind = 'content'
@@ -28,16 +28,11 @@ export interface ExpiryPage {
 export const expirySweepWorkflowId = (organizationId?: string): string =>
   organizationId === undefined ? 'retention/expiry' : `retention/expiry/${organizationId}`
 
-export interface ExpirySweepInput {
+export interface ExpirySweepInput extends SweepPlace {
   /** Absent = all organizations. */
   readonly organizationId?: string
   /** When the sweep began; what falls due later is the next one's. Absent = now. */
   readonly asOfMs?: number
-  /** Where an earlier history of the same sweep stopped. */
-  readonly after?: string
-  readonly moved?: boolean
-  /** Organizations that are passed over until the next sweep. */
-  readonly failed?: readonly string[]
 }
 
 /** The failure of a step that waits for the log: what it said is not sealed yet. */
