@@ -1,5 +1,4 @@
 /** What would move and go when: pure, over what is known of leaves and segments. `preview.ts` reads them. */
-import type { ContentState } from '../archive/contract.js'
 import type { RetentionDays } from './contract.js'
 import {
   archiveCutoff,
@@ -21,7 +20,8 @@ export interface ForecastSegment {
   readonly sealedTo: Date
   readonly occurredFrom: Date
   readonly occurredTo: Date
-  readonly content: { readonly state: ContentState; readonly bytes: number } | null
+  /** Null = gone, or all that is left of it is held or never expires. */
+  readonly content: { readonly bytes: number } | null
   readonly records: { readonly bytes: number } | null
 }
 
@@ -46,7 +46,7 @@ export interface ForecastDate {
   /** Days that deletion goes by at that moment. */
   readonly expiry: Pick<RetentionDays, 'archiveDays' | 'recordDays'>
   readonly archive: Amount
-  /** Before holds, and before what never expires. */
+  /** Before holds and what never expires, where expiry has not looked yet. */
   readonly content: Amount
   readonly records: Amount
 }
@@ -176,8 +176,7 @@ async function nextDates({ versions, segments, hot }: ForecastInput, now: Date) 
 const earliest = (moments: readonly (Date | null)[]): Date | null =>
   moments.reduce((a, b) => (a === null || (b !== null && b < a) ? b : a), null)
 
-/** What was reduced keeps only what is held or never expires; a release of its hold makes it due again. */
-const hasContent = ({ content }: ForecastSegment): boolean => content?.state === 'kept'
+const hasContent = ({ content }: ForecastSegment): boolean => content !== null
 
 const isBy = (sealedTo: Date, cutoff: Date | null): boolean => cutoff !== null && sealedTo <= cutoff
 

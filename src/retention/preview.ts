@@ -72,17 +72,17 @@ export function createPreview({ db, log, policies, holds, clock }: PreviewDepend
   const events = eventCollection(db)
   const segments: Collection<SegmentDocument> = db.collection(collectionNames.archiveSegments)
 
-  async function segmentsOf(organizationId: string) {
+  async function segmentsOf(organizationId: string, active: ReadonlySet<string>) {
     const projection = {
       ...{ generation: 1, from: 1, to: 1, leaves: 1, sealedTo: 1, occurredFrom: 1, occurredTo: 1 },
-      ...{ 'content.state': 1, 'content.file.bytes': 1, 'records.file.bytes': 1 },
+      ...{ 'content.state': 1, 'content.file.bytes': 1, 'records.file.bytes': 1, 'contentExpiry.holds': 1 },
     }
     const found = await segments
       .find({ organizationId }, { projection })
       .sort({ generation: 1, from: 1 })
       .limit(previewLimits.maxSegments)
       .toArray()
-    return found.map(forecastSegment)
+    return found.map((document) => forecastSegment(document, active))
   }
 
   /** The hot leaves of each generation: what lies right of its last segment. */
@@ -160,7 +160,8 @@ export function createPreview({ db, log, policies, holds, clock }: PreviewDepend
     const current = newestOf(counting)
     const versions: readonly RetentionPolicy[] =
       candidate === undefined ? counting : [...counting, asNext(current, candidate, now)]
-    const found = await segmentsOf(organizationId)
+    const active = await holds.active(organizationId)
+    const found = await segmentsOf(organizationId, new Set(active.map(({ id }) => id)))
     const { hot, all } = await hotLeavesOf(organizationId)
     const hotBytesEach = await meanEventBytes(organizationId)
     const dates: [Date, ...Date[]] = [
@@ -173,7 +174,6 @@ export function createPreview({ db, log, policies, holds, clock }: PreviewDepend
         (range) => range.generation === generation && range.from <= from && to <= range.to,
       ),
     )
-    const active = await holds.active(organizationId)
     const { hotDays, archiveDays, recordDays } = candidate ?? current
     return {
       organizationId,
@@ -226,11 +226,15 @@ const actionTerm = (action: string): bigint =>
     ? clearTerm('actionPrefix', action.slice(0, -2).split('.').slice(0, maxPrefixes).join('.'))
     : clearTerm('action', action)
 
-function forecastSegment(document: SegmentDocument): ForecastSegment {
-  const { generation, from, to, leaves, sealedTo, occurredFrom, occurredTo, content, records } = document
+/** Where expiry has looked, what it left is due again once one of the holds that kept it is released. */
+function forecastSegment(document: SegmentDocument, active: ReadonlySet<string>): ForecastSegment {
+  const { generation, from, to, leaves, sealedTo, occurredFrom, occurredTo, records } = document
+  const { content, contentExpiry } = document
+  const mayExpire = contentExpiry?.holds.some((hold) => !active.has(hold)) ?? true
+  const isThere = content !== null && content.state !== 'expired'
   return {
     ...{ generation, from, to, leaves, sealedTo, occurredFrom, occurredTo },
-    content: content === null ? null : { state: content.state, bytes: content.file.bytes },
+    content: isThere && mayExpire ? { bytes: content.file.bytes } : null,
     records: records === null ? null : { bytes: records.file.bytes },
   }
 }

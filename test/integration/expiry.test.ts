@@ -52,6 +52,10 @@ const segmentOf = async (organizationId: string) => {
   return segment
 }
 
+/** What a preview says is due to expire. */
+const foretold = async (organizationId: string) =>
+  (await world.api.core.retention.preview(organizationId)).ranges.content
+
 async function actorOf(organizationId: string, id: string): Promise<string> {
   const { body } = await world.request('GET', `/v1/organizations/${organizationId}/events/${id}`)
   return (body as { actor: { subject: string } }).actor.subject
@@ -117,15 +121,18 @@ test('what is held stays, is not looked at again for nothing, and goes when its 
   expect(await dueToExpire(world, organizationId)).toBeUndefined()
 })
 
-test('a hold on everything writes nothing, and what never expires is kept whatever happens', async () => {
+test('a hold on everything writes nothing, a preview says so, and what never expires is kept whatever happens', async () => {
   const organizationId = 'org_all_held'
   const accepted = await archivedLongAgo(world, organizationId, 3)
   const id = await hold(organizationId, {})
   const before = await segmentOf(organizationId)
   expect(await expireSegment(world, expirerOf(world), await due(organizationId))).toBe('kept')
   expect((await segmentOf(organizationId)).content).toEqual(before.content)
+  expect(await foretold(organizationId)).toEqual([])
   await release(organizationId, id)
+  expect(await foretold(organizationId)).toEqual([{ generation: 1, from: 0, to: before.to }])
   await expireSegment(world, expirerOf(world), await due(organizationId))
+  expect(await foretold(organizationId)).toEqual([])
   const after = await segmentOf(organizationId)
   expect(after.content?.state).toBe('reduced')
   // `annals.organization.created`, and what else proves something.
