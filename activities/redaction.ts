@@ -41,8 +41,7 @@ export function createRedactionActivities(deps: RedactionActivityDependencies): 
       }),
     prepareRedaction: (redaction) =>
       reporting(({ signal }) => redactor.prepare(redaction, () => signal.throwIfAborted())),
-    decideRedaction: (redaction) =>
-      reporting(({ signal }) => redactor.decide(redaction, () => signal.throwIfAborted())),
+    decideRedaction: (redaction) => reporting(() => redactor.decide(redaction)),
     removeRedacted: (redaction) =>
       reporting(({ signal }) => redactor.remove(redaction, () => signal.throwIfAborted())),
   }

@@ -48,7 +48,7 @@ export interface Redactor {
   /** Has it been approved? The workflow begins before that is written. */
   approved(reference: RedactionReference): Promise<boolean>
   prepare(reference: RedactionReference, beat: () => void): Promise<'prepared' | 'failed'>
-  decide(reference: RedactionReference, beat: () => void): Promise<'decided' | 'held'>
+  decide(reference: RedactionReference): Promise<'decided' | 'held'>
   remove(reference: RedactionReference, beat: () => void): Promise<void>
 }
 

@@ -8,6 +8,7 @@ import { SubjectStateError } from '../../src/subjects/fence.js'
 import { subjectDocumentId } from '../../src/subjects/store.js'
 import { checkErasure, rawHits } from '../support/erasure-oracle.js'
 import { erasingRun, type ErasingRun } from '../support/erasing.js'
+import { failing, Injected, type Fault } from '../support/failing.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
 
@@ -52,34 +53,6 @@ async function seed(organizationId: string): Promise<void> {
   await post(organizationId, { actor: { type: 'service', id: 'x' }, description: `for ${name}` })
   await drainUntilSealed(world.api.core, organizationId)
   await post(organizationId, { targets: [person], actor: { type: 'user', id: 'u_someone-else' } })
-}
-
-class Injected extends Error {
-  override readonly name = 'Injected'
-}
-
-/** Makes the `at`-th call of a method fail, before it or after it. */
-function failing<T extends object>(target: T, methods: readonly (keyof T)[], fault: Fault): T {
-  return new Proxy(target, {
-    get(object, key, receiver) {
-      const member: unknown = Reflect.get(object, key, receiver)
-      if (typeof member !== 'function' || !methods.includes(key as keyof T)) return member
-      return async (...given: unknown[]): Promise<unknown> => {
-        fault.calls += 1
-        const now = fault.calls === fault.at
-        if (now && fault.when === 'before') throw new Injected()
-        const result: unknown = await Reflect.apply(member, object, given)
-        if (now) throw new Injected()
-        return result
-      }
-    },
-  })
-}
-
-interface Fault {
-  calls: number
-  readonly at: number
-  readonly when: 'before' | 'after'
 }
 
 const withFault =
