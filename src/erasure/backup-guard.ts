@@ -18,7 +18,7 @@ export interface BackupGuard {
   refusal(): AnnalsError | undefined
   /** Compares now. Never throws: what cannot be reached leaves the state as it is. */
   look(): Promise<GuardState>
-  /** Looks until `stop`, more often while it refuses. */
+  /** Looks again and again after the first look, until `stop`; more often while it refuses. */
   watch(): { readonly stop: () => Promise<void> }
   /** Resolves when it refuses, or, with `false`, when it does not. */
   until(refuses: boolean): Promise<void>
@@ -88,12 +88,13 @@ export function createBackupGuard(
     look,
     watch() {
       const stopping = new AbortController()
+      /** @returns false where it was told to stop */
+      const paused = () =>
+        sleep(isRefused(state) ? refusedEveryMs : everyMs, true, { signal: stopping.signal }).catch(
+          () => false,
+        )
       const watching = (async () => {
-        while (!stopping.signal.aborted) {
-          await look()
-          const pauseMs = isRefused(state) ? refusedEveryMs : everyMs
-          await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined)
-        }
+        while (await paused()) await look()
       })()
       return {
         async stop() {
