@@ -13,27 +13,30 @@ import type { Completing, HistoryDays } from '../src/erasure/completing.js'
 import { NotKeptError } from '../src/erasure/keeping.js'
 import { LedgerError } from '../src/erasure/ledger.js'
 import { scope, type ScopingDependencies } from '../src/erasure/scoping.js'
+import type { WorkflowRuns } from '../src/erasure/second-reader-workflows.js'
 import { TargetError } from '../src/erasure/targets/contract.js'
 import { KeyError } from '../src/keys/wrapping.js'
 import { isMongoUnavailable } from '../src/mongo/unavailable.js'
+import { isTemporalUnavailable } from '../src/temporal/client.js'
 import { SubjectStateError } from '../src/subjects/fence.js'
 
 export interface ErasingActivityDependencies {
   readonly erasing: Erasing
   readonly completing: Completing
   readonly historyDays: HistoryDays
+  readonly workflows: WorkflowRuns
   readonly scoping: ScopingDependencies
   readonly notices: ErasureNotices
 }
 
 export function createErasingActivities(deps: ErasingActivityDependencies): ErasingActivities {
-  const { erasing, completing, historyDays, scoping, notices } = deps
+  const { erasing, completing, historyDays, workflows, scoping, notices } = deps
   return {
     scope: (request) => reporting(() => scope(scoping, request, heartbeat)),
     fence: (request) => reporting(() => erasing.fence(request, heartbeat)),
     prepare: (request) => reporting(() => erasing.prepare(request, heartbeat)),
     erase: (request) => reporting(() => erasing.erase(request, heartbeat)),
-    verify: (request) => reporting(() => erasing.verify(request, heartbeat)),
+    verify: (request) => reporting(() => erasing.verify(request, heartbeat, workflows)),
     notify: (request) => reporting(() => notices.notify(request, heartbeat)),
     complete: (request) => reporting(() => completing.complete(request, historyDays)),
   }
@@ -73,8 +76,10 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof NotKeptError) return { reason: 'counts_differ', passing: false }
   if (error instanceof LedgerError) return { reason: 'manifest_refused', passing: false }
   if (error instanceof TargetError) {
-    // An archive is away for a moment more often than it is damaged.
-    const passing = error.reason === 'archive_unavailable' && error.cause instanceof ArchiveStoreError
+    // An archive, or Temporal, is away for a moment more often than it is damaged.
+    const passing =
+      (error.reason === 'archive_unavailable' && error.cause instanceof ArchiveStoreError) ||
+      isTemporalUnavailable(error.cause)
     return { reason: error.reason, passing, targets: [error.target] }
   }
   if (error instanceof ArchiveStoreError) {

@@ -22,6 +22,7 @@ import { createTextMatcher } from './matching.js'
 import { createPreparing, type Preparing, type PreparingDependencies } from './preparing.js'
 import type { ErasureProgressDocument } from './progress.js'
 import { residueOf } from './residue.js'
+import { readWorkflows, type WorkflowRuns } from './second-reader-workflows.js'
 import type { ReadPlace } from './second-reader.js'
 import type { EventSource } from './sources/contract.js'
 import type { ErasureWork } from './targets/contract.js'
@@ -48,7 +49,8 @@ export interface ErasingDependencies extends PreparingDependencies {
 
 export interface Erasing extends Preparing {
   erase(request: ErasureReference, beat: () => void): Promise<void>
-  verify(request: ErasureReference, beat: () => void): Promise<VerifyOutcome>
+  /** @param workflows what Temporal keeps of the organization; absent = it is not looked at, and the report says so */
+  verify(request: ErasureReference, beat: () => void, workflows?: WorkflowRuns): Promise<VerifyOutcome>
 }
 
 const workOf = (
@@ -155,7 +157,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       })
     },
 
-    async verify(request, beat) {
+    async verify(request, beat, workflows) {
       const opened = await requests.open(request)
       const keyset = await deps.keysetOf(request.organizationId)
       const begun = await progress.read(request)
@@ -181,6 +183,12 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       const onRead = (place: ReadPlace) => places.push(place)
       const reading = { ...deps, progress: begun, identifiers: going, kept, cutOff, onRead, beat }
       for (const place of await residueOf(reading)) left.add(place)
+      if (workflows !== undefined) {
+        const until = begun.steps.erasure_started?.doneAt
+        const { organizationId } = request
+        const runs = { organizationId, identifiers: going, until, onRead, beat }
+        for (const place of await readWorkflows(workflows, runs)) left.add(place)
+      }
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () =>
         progress.set(request, { reading: { at: new Date(), places } }),

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { createLogger } from '../../src/logging.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
+import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
 import { rawHits } from '../support/erasure-oracle.js'
 import { startReceiver } from '../support/receiver.js'
@@ -10,16 +12,19 @@ import { eventually, openErasureWorld, organizationId, type ErasureWorld } from 
 
 let world: ErasureWorld
 let workers: RunningWorkers | undefined
+let temporal: TemporalConnection | undefined
 
 beforeAll(async () => {
   world = await openErasureWorld({ environment: { ANNALS_WEBHOOK_ALLOW_PRIVATE: 'true' } })
   const { core } = world.api
+  temporal = await connectTemporal(temporalOptions(world.config))
   const logger = createLogger('error', { write: () => undefined })
   const store = createScanStore(core.db)
   const steps = {
     erasing: core.erasing.steps,
     completing: core.erasing.completing,
     historyDays: () => Promise.resolve(7),
+    workflows: createWorkflowRuns(temporal),
     scoping: core.erasing.deps,
     notices: core.delivery.notices,
   }
@@ -37,6 +42,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await workers?.stop()
+  await temporal?.close()
 })
 
 const person = { type: 'user', id: 'u_workflow-3', name: 'Wanda Workflow', email: 'wanda@acme.example' }

@@ -4,11 +4,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createLogger } from '../../src/logging.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
+import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
+import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
+import { kindAttribute, organizationAttribute } from '../../src/temporal/search-attributes.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers } from '../../workers/main.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
+let temporal: TemporalConnection
 let officers: readonly [string, string]
 const organizations = ['org_erased', 'org_kept'] as const
 const mark = randomBytes(6).toString('hex')
@@ -26,6 +30,7 @@ beforeAll(async () => {
     environment: { ANNALS_TEMPORAL_NAMESPACE: `erased-${randomBytes(6).toString('hex')}` },
   })
   const { core } = world.api
+  temporal = await connectTemporal(temporalOptions(world.config))
   for (const organization of organizations) {
     await world.request('PUT', `/v1/organizations/${organization}`, { body: { coolingOffHours: 0 } })
   }
@@ -46,6 +51,7 @@ beforeAll(async () => {
           erasing: core.erasing.steps,
           completing: core.erasing.completing,
           historyDays: () => Promise.resolve(7),
+          workflows: createWorkflowRuns(temporal),
           scoping: core.erasing.deps,
           notices: core.delivery.notices,
         },
@@ -61,6 +67,7 @@ beforeAll(async () => {
   ]
   afterAll(async () => {
     await workers.stop()
+    await temporal.close()
     await world.close()
   })
 })
@@ -167,3 +174,51 @@ test('a person whose every event is held stays whole, until the hold goes or the
   expect(read.body).toMatchObject({ actor: john })
   expect((await post(`${path}/withdraw`, {})).status).toBe(200)
 })
+
+test('a history and an id that name the person are found, by name, and block the end until they are deleted', async () => {
+  const lou = { type: 'user', id: `lou_${mark}`, name: `Lou ${mark}`, email: `lou.${mark}@acme.example` }
+  const { client, connection, namespace } = temporal
+  await record('org_erased', lou)
+  // Whoever may use Temporal may start anything, under any name, with anything.
+  const start = (workflowId: string, organization: string, given: string) =>
+    client.workflow.start('unknown', {
+      workflowId,
+      taskQueue: 'nobody',
+      args: [{ note: given }],
+      typedSearchAttributes: [
+        { key: organizationAttribute, value: organization },
+        { key: kindAttribute, value: 'scan' },
+      ],
+    })
+  const told = await start(`told-${mark}`, 'org_erased', lou.email)
+  const named = await start(`job/${lou.id}`, 'org_erased', 'nothing')
+  const elsewhere = await start(`elsewhere/${lou.id}`, 'org_kept', lou.email)
+  const shown = async (workflowId: string) =>
+    (await client.workflow.count(`WorkflowId = "${workflowId}"`)).count
+  for (const { workflowId } of [told, named, elsewhere])
+    await expect.poll(() => shown(workflowId), wait).toBe(1)
+
+  const path = await verified([
+    { kind: 'id', type: 'user', value: lou.id },
+    { kind: 'email', value: lou.email },
+  ])
+  await reaches(path, 'review')
+  expect((await post(`${path}/approve`, { confirm: [0, 1] }, officers[1])).status).toBe(200)
+  await reaches(path, 'needs_operator')
+  expect((await show(path)).needsOperator).toMatchObject({
+    reason: 'residue_found',
+    targets: ['visibility', 'workflow_histories'],
+  })
+
+  for (const { workflowId, firstExecutionRunId: runId } of [told, named]) {
+    const workflowExecution = { workflowId, runId }
+    await client.workflow.getHandle(workflowId, runId).terminate()
+    await connection.workflowService.deleteWorkflowExecution({ namespace, workflowExecution })
+    await expect.poll(() => shown(workflowId), wait).toBe(0)
+  }
+  const operator = await world.key({ role: 'operator' })
+  expect((await post(`${path}/retry`, {}, operator)).status).toBe(202)
+  await reaches(path, 'awaiting_expiry')
+  expect(await shown(elsewhere.workflowId)).toBe(1)
+  await elsewhere.terminate()
+}, 120_000)

@@ -38,6 +38,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     const { createOffboarder } = await import('../../offboarding/offboarder.js')
     const { connectTemporal, temporalOptions } = await import('../../temporal/client.js')
     const { historyDays } = await import('../../temporal/retention.js')
+    const { createWorkflowRuns } = await import('../../erasure/second-reader-workflows.js')
     const temporal = await connectTemporal(temporalOptions(config))
     const core = await openCore(config, logger)
     const backups = core.backups.guard
@@ -67,6 +68,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
               erasing: core.erasing.steps,
               completing: core.erasing.completing,
               historyDays: () => historyDays(temporal),
+              workflows: createWorkflowRuns(temporal),
               scoping: core.erasing.deps,
               notices: core.delivery.notices,
             },
