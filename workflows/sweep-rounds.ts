@@ -93,7 +93,6 @@ export async function sweepRounds<Segment extends ArchiveInput>(
     }
   }
   await window.idle()
-  // An object, and not nothing: the payload codec takes no payload without data from a workflow.
   return { failed: failed.size }
 }
 

@@ -108,7 +108,8 @@ function frame(payload: Payload): Buffer {
   const header = Buffer.from(JSON.stringify(metadata))
   const length = Buffer.alloc(lengthBytes)
   length.writeUInt32BE(header.length)
-  return Buffer.concat([length, header, payload.data ?? Buffer.alloc(0)])
+  // Without data (`undefined`) it may come as no bytes, or as an empty list: so Temporal's own classes have it.
+  return Buffer.concat([length, header, Buffer.from(payload.data ?? [])])
 }
 
 const headerSchema = z.record(z.string(), z.string())

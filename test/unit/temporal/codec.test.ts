@@ -3,6 +3,7 @@ import { mkdtemp, readFile, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defaultPayloadConverter, type Payload } from '@temporalio/common'
+import { temporal } from '@temporalio/proto'
 import { expect, test } from 'vitest'
 import { ensureCodecKeyFile, readCodecKeyFile, type CodecKeys } from '../../../src/temporal/codec-keys.js'
 import { createPayloadCodec } from '../../../src/temporal/codec.js'
@@ -35,9 +36,11 @@ test('payloads without data and of any metadata survive', async () => {
     payloadOf(undefined),
     payloadOf(new Uint8Array([0, 255])),
     { metadata: {}, data: null },
+    // As a workflow that returns nothing leaves it: protobuf's default for bytes is a list.
+    temporal.api.common.v1.Payload.create({ metadata: {} }),
   ]
   const opened = await codec.decode(await codec.encode(odd))
-  expect(opened.map(({ metadata }) => Object.keys(metadata ?? {}))).toEqual([['encoding'], ['encoding'], []])
+  expect(opened.map(({ metadata }) => Object.keys(metadata ?? {}))).toEqual([['encoding'], ['encoding'], [], []])
   expect(Buffer.from(opened[1]?.data ?? [])).toEqual(Buffer.from([0, 255]))
 })
 
