@@ -10,42 +10,25 @@
  * A hold does not stop the move. An erasure that came in between is seen by the counter: before `record` the range is
  * exported again, and after it the segment is there for the erasure to find.
  */
-import type { MongoClient } from 'mongodb'
 import type { SegmentDocument, SegmentRange } from '../archive/contract.js'
 import { readEvidence } from '../archive/segment-evidence.js'
 import { SegmentFault } from '../archive/segment-fault.js'
-import type { ArchiveKeys } from '../archive/segment-keys.js'
-import { recordsPath, segmentId } from '../archive/segment-paths.js'
+import { segmentId } from '../archive/segment-paths.js'
 import type { SegmentClaim, SegmentsStore } from '../archive/segments-store.js'
-import { verifySegment } from '../archive/segment-verify.js'
 import type { SegmentWriter } from '../archive/segment-writer.js'
 import type { SegmentLeaf } from '../archive/segment.js'
-import { hashSegment } from '../archive/segment-hashes.js'
-import type { ArchiveStore } from '../archive/stores/contract.js'
 import type { ErasureLedger } from '../erasure/ledger.js'
-import type { SystemEventWriter } from '../events/contract.js'
-import { eventDocumentId, eventIdOf, type EventCollection } from '../events/store.js'
+import { eventDocumentId, eventIdOf } from '../events/store.js'
 import { inTransaction } from '../mongo/transaction.js'
 import { isDuplicateKey } from '../mongo/unavailable.js'
 import type { LogKeys } from '../transparency-log/log-keys.js'
-import {
-  entriesDocumentId,
-  type LogCollections,
-  type LogLeaf,
-  type LogStore,
-} from '../transparency-log/store.js'
+import type { LogLeaf, LogStore } from '../transparency-log/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
-import type { RunBytes, RunCounts } from './contract.js'
+import { createHotRemoval, type HotRemovalDependencies, type RemoveHot } from './hot-removal.js'
 import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
 import type { PolicyService } from './policies.js'
 import { expiryDays, isOfArchiving, recordsLock } from './policy.js'
-
-export interface StepOptions {
-  /** Leaves so far. */
-  readonly onProgress?: (leaves: number) => void
-  /** Checked between tiles; throws its reason. */
-  readonly signal?: AbortSignal
-}
+import { readBack, tileLeaves, type StepOptions } from './read-back.js'
 
 export interface Archiver {
   /**
@@ -58,44 +41,28 @@ export interface Archiver {
   /** @throws LifecycleMovedError: write again */
   record(range: SegmentRange): Promise<void>
   /** Deletes from the hot store what was read back, and logs it. */
-  remove(range: SegmentRange, options?: StepOptions): Promise<{ counts: RunCounts; bytes: RunBytes }>
+  readonly remove: RemoveHot
 }
 
-export interface ArchiverDependencies {
-  readonly client: MongoClient
-  readonly events: EventCollection
+export interface ArchiverDependencies extends HotRemovalDependencies {
   readonly log: LogStore
-  readonly entries: LogCollections['entries']
   readonly logKeys: LogKeys
-  readonly store: ArchiveStore
-  readonly keys: ArchiveKeys
   readonly writer: SegmentWriter
-  readonly segments: SegmentsStore
   readonly lifecycle: Lifecycle
   readonly policies: Pick<PolicyService, 'counting'>
   readonly ledger: Pick<ErasureLedger, 'newest'>
-  readonly systemEvents: Pick<SystemEventWriter, 'writeInTransaction'>
-  readonly now?: () => Date
 }
 
-/** Events of one deletion: a transaction of some tens of milliseconds. */
-const deletedAtOnce = 1_024
-
 export function createArchiver(deps: ArchiverDependencies): Archiver {
-  const { client, events, log, entries, store, keys, writer, segments, lifecycle, systemEvents } = deps
+  const { client, events, log, writer, segments, lifecycle } = deps
   const now = deps.now ?? (() => new Date())
-
-  async function tileLeaves({ organizationId, generation, from, to }: SegmentRange, tile: number) {
-    const leaves = (await log.leaves(organizationId, generation, tile)) ?? []
-    return leaves.filter(({ index }) => index >= from && index < to)
-  }
 
   /** A batch for each tile: what the log says, and the hot rows as they lie there. */
   async function* leavesOf(range: SegmentRange, signal?: AbortSignal): AsyncGenerator<SegmentLeaf[]> {
     const { organizationId, generation, from, to } = range
     for (let tile = Math.floor(from / tileWidth); tile * tileWidth < to; tile += 1) {
       signal?.throwIfAborted()
-      const leaves = await tileLeaves(range, tile)
+      const leaves = await tileLeaves(log, range, tile)
       const records = (await log.records(organizationId, generation, tile)) ?? []
       const rows = await hotRows(organizationId, leaves)
       // Another was quicker, and deletes already: what is missing was archived, and is not gone.
@@ -131,62 +98,9 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
     return new Map(found.map(({ event, hotBytes }) => [eventIdOf(event._id), { event, hotBytes }]))
   }
 
-  /**
-   * Reads a segment back: what it says of each leaf must be what the tiles say.
-   * @returns indexes of leaves whose event is not in the archive (it was damaged or gone)
-   */
-  async function readBack(
-    range: SegmentRange,
-    revision: number,
-    previous: string | null,
-    { onProgress, signal }: StepOptions,
-  ): Promise<{ manifest: string; missing: ReadonlySet<number> }> {
-    const missing = new Set<number>()
-    const verified = await verifySegment(store, range, {
-      verifiers: await keys.verifiers(),
-      revision,
-      previous,
-      async onLeaves(found) {
-        const [first] = found
-        if (first === undefined) return
-        const known = await tileLeaves(range, Math.floor(first.index / tileWidth))
-        const ids = new Map(known.map(({ index, eventId }) => [index, eventId]))
-        for (const { index, eventId, content } of found) {
-          if (ids.get(index) !== eventId)
-            throw new SegmentFault('event_misplaced', recordsPath(range), 'the log has another event there', {
-              index,
-            })
-          if (content !== 'archived') missing.add(index)
-        }
-      },
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(signal === undefined ? {} : { signal }),
-    })
-    if (verified.content === undefined || verified.leaves !== range.to - range.from)
-      throw new SegmentFault('counts_differ', recordsPath(range), 'not every leaf was read back')
-    return { manifest: verified.content.sha256, missing }
-  }
-
-  /**
-   * Days may lie between recording and deleting: the bytes are read again, right before. Where they are those that were
-   * read back in full, and every event was there, their hashes say all of it again; else they are read in full.
-   */
-  async function readAgain(
-    segment: SegmentDocument,
-    previous: string | null,
-    options: StepOptions,
-  ): Promise<{ manifest: string; missing: ReadonlySet<number> }> {
-    const { content, damaged, readBack: verified } = segment
-    if (content === null) throw new Error('a segment that was just recorded has its content')
-    if (damaged > 0 || verified !== content.manifestSha256)
-      return readBack(segment, content.revision, previous, options)
-    await hashSegment(store, segment, options.signal)
-    return { manifest: verified, missing: new Set() }
-  }
-
   /** The lock of the records, by the longest policy that counts for their expiry. */
   async function lockOf(range: SegmentRange): Promise<Date | undefined> {
-    const last = (await tileLeaves(range, Math.floor((range.to - 1) / tileWidth))).at(-1)
+    const last = (await tileLeaves(log, range, Math.floor((range.to - 1) / tileWidth))).at(-1)
     if (last === undefined) return undefined
     const versions = await deps.policies.counting(range.organizationId, now())
     return recordsLock(last.sealedAt, expiryDays(versions, now()))
@@ -195,79 +109,6 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
   async function previousOf(range: SegmentRange): Promise<string | null | undefined> {
     if (range.from === 0) return null
     return (await segments.before(range))?.records?.manifestSha256
-  }
-
-  /** Deletes the events of some leaves, if the segment still has the content that was read back. */
-  async function deleteSome(
-    segment: SegmentDocument,
-    manifest: string,
-    leaves: readonly LogLeaf[],
-  ): Promise<number> {
-    const { organizationId } = segment
-    return inTransaction(client, async (session) => {
-      const current = await segments.read(segment._id, session)
-      if (current?.content?.manifestSha256 !== manifest) throw new ContentMovedError()
-      await lifecycle.advance(organizationId, session)
-      const { deletedCount } = await events.deleteMany(
-        {
-          _id: { $in: leaves.map(({ eventId }) => eventDocumentId(organizationId, eventId)) },
-          leafHash: { $in: leaves.map(({ leafHash }) => Buffer.from(leafHash)) },
-          pending: { $ne: true },
-        },
-        { session },
-      )
-      return deletedCount
-    })
-  }
-
-  async function deleteRange(
-    segment: SegmentDocument,
-    manifest: string,
-    missing: ReadonlySet<number>,
-    options: StepOptions,
-  ): Promise<number> {
-    const { organizationId, generation, from, to } = segment
-    let deleted = 0
-    let chunk: LogLeaf[] = []
-    for (let tile = Math.floor(from / tileWidth); tile * tileWidth < to; tile += 1) {
-      options.signal?.throwIfAborted()
-      chunk.push(...(await tileLeaves(segment, tile)).filter(({ index }) => !missing.has(index)))
-      const isLast = (tile + 1) * tileWidth >= to
-      if (chunk.length < deletedAtOnce && !isLast) continue
-      if (chunk.length > 0) deleted += await deleteSome(segment, manifest, chunk)
-      chunk = []
-      options.onProgress?.(Math.min(to, (tile + 1) * tileWidth) - from)
-    }
-    // Bundles that lie in the archive whole: all leaves before `to` are archived. The one at the edge stays.
-    const bundles: string[] = []
-    for (let tile = Math.floor(from / tileWidth); (tile + 1) * tileWidth <= to; tile += 1)
-      bundles.push(entriesDocumentId(organizationId, generation, tile))
-    await entries.deleteMany({ _id: { $in: bundles } })
-    return deleted
-  }
-
-  /** Says that the hot rows are gone, once, together with the event that says it. */
-  async function finish(segment: SegmentDocument): Promise<void> {
-    const { _id, organizationId, generation, from, to, leaves, damaged, records, content } = segment
-    await inTransaction(client, async (session) => {
-      if (!(await segments.markHotDeleted(_id, now(), session)) || segment.unlogged === true) return
-      await systemEvents.writeInTransaction(
-        {
-          organizationId,
-          action: 'annals.retention.archived',
-          occurredAt: new Date(),
-          actor: { type: 'system', id: 'annals' },
-          targets: [{ type: 'organization', id: organizationId }],
-          metadata: {
-            ...{ generation, from, to, leaves, damaged },
-            recordsManifest: records?.manifestSha256 ?? '',
-            contentManifest: content?.manifestSha256 ?? '',
-          },
-          onceKey: `retention.archived/${_id}`,
-        },
-        session,
-      )
-    })
   }
 
   return {
@@ -312,7 +153,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       if (written === null) return
       const previous = await previousOf(range)
       if (previous === undefined) throw new Error('what is verified was written before')
-      const { manifest } = await readBack(range, written.content.revision, previous, options).catch(
+      const { manifest } = await readBack(deps, range, written.content.revision, previous, options).catch(
         async (error: unknown) => {
           if (!(error instanceof SegmentFault) || (await hasWritten(segments, range, written))) throw error
           return { manifest: undefined }
@@ -350,40 +191,9 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       }
     },
 
-    async remove(range, options = {}) {
-      for (let attempt = 0; ; attempt += 1) {
-        const segment = await segments.find(range)
-        if (segment?.to !== range.to || segment.content === null || segment.records === null)
-          throw new Error('only a segment is removed from the hot store')
-        const bytes = {
-          hot: segment.hotBytes,
-          archived: segment.records.file.bytes + segment.content.file.bytes,
-        }
-        const counts = {
-          leaves: segment.leaves,
-          events: segment.leaves - segment.damaged,
-          damaged: segment.damaged,
-        }
-        if (segment.hotDeletedAt !== null) return { counts, bytes }
-        const previous = (await previousOf(range)) ?? null
-        try {
-          // Days may lie between recording and here: the bytes are read again, from the archive, right before.
-          const { manifest, missing } = await readAgain(segment, previous, options)
-          const deleted = await deleteRange(segment, manifest, missing, options)
-          await finish(segment)
-          return { counts: { ...counts, deleted }, bytes }
-        } catch (error) {
-          const moved =
-            error instanceof ContentMovedError ||
-            (error instanceof SegmentFault && (await hasOtherContent(segments, segment)))
-          if (!moved || attempt === maxMoves) throw error
-        }
-      }
-    },
+    remove: createHotRemoval(deps),
   }
 }
-
-const maxMoves = 5
 
 /** Gives the leaves on, and notes whether all of them are events that archiving wrote of itself. */
 async function* noting(
@@ -401,11 +211,6 @@ class TakenOverError extends Error {
   override readonly name = 'TakenOverError'
 }
 
-/** The content was written anew while it was read back: read it again. */
-class ContentMovedError extends Error {
-  override readonly name = 'ContentMovedError'
-}
-
 /** Is what was written still what the claim has? */
 async function hasWritten(
   segments: SegmentsStore,
@@ -414,12 +219,6 @@ async function hasWritten(
 ): Promise<boolean> {
   const claim = await segments.claimOf(range)
   return claim?.written?.content.manifestSha256 === content.manifestSha256
-}
-
-/** Whoever writes content anew deletes what was before: what is not there may have gone that way. */
-async function hasOtherContent(segments: SegmentsStore, segment: SegmentDocument): Promise<boolean> {
-  const now = await segments.find(segment)
-  return now?.content?.manifestSha256 !== segment.content?.manifestSha256
 }
 
 async function claimOf(segments: SegmentsStore, range: SegmentRange): Promise<SegmentClaim> {

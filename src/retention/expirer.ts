@@ -25,13 +25,13 @@ import { eventDocumentId, type StoredEvent } from '../events/store.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { LogStore } from '../transparency-log/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
-import type { StepOptions } from './archiver.js'
 import type { RetentionClock } from './clock-store.js'
 import type { Hold, RunBytes, RunCounts } from './contract.js'
 import { ExpiryDecision } from './expiry-decision.js'
 import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
 import { contentCutoff, expiryDays } from './policy.js'
 import type { LoggedPolicy } from './policy-store.js'
+import type { StepOptions } from './read-back.js'
 
 export interface Expired {
   readonly counts: RunCounts
