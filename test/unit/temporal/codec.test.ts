@@ -40,7 +40,12 @@ test('payloads without data and of any metadata survive', async () => {
     temporal.api.common.v1.Payload.create({ metadata: {} }),
   ]
   const opened = await codec.decode(await codec.encode(odd))
-  expect(opened.map(({ metadata }) => Object.keys(metadata ?? {}))).toEqual([['encoding'], ['encoding'], [], []])
+  expect(opened.map(({ metadata }) => Object.keys(metadata ?? {}))).toEqual([
+    ['encoding'],
+    ['encoding'],
+    [],
+    [],
+  ])
   expect(Buffer.from(opened[1]?.data ?? [])).toEqual(Buffer.from([0, 255]))
 })
 
