@@ -195,6 +195,19 @@ describe.each(archiveKinds)('with the archive in %s', (kind) => {
     expect((await checkRetained(world, organizationId, accepted)).archived).toBe(range.to)
   })
 
+  test('a range that is claimed with another end is left to whoever claimed it', async () => {
+    const organizationId = 'org_claimed'
+    const accepted = await sealed(organizationId, 300)
+    const range = await due(organizationId)
+    const archiver = archiverOf(world)
+    expect(await archiver.write(range)).toBe('written')
+    expect(await archiverOf(world).write({ ...range, to: 200 })).toBe('taken')
+    await archiver.verify(range)
+    await archiver.record(range)
+    await archiver.remove(range)
+    expect((await checkRetained(world, organizationId, accepted)).archived).toBe(range.to)
+  })
+
   test('what is not due, or not sealed, is never planned', async () => {
     const organizationId = 'org_young'
     await sealed(organizationId, 3)
