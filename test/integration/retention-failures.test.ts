@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SegmentFault } from '../../src/archive/segment-fault.js'
 import { ArchiveStoreError, type ArchiveStore } from '../../src/archive/stores/contract.js'
+import { collectionNames } from '../../src/mongo/collections.js'
 import { reasonOf } from '../../activities/retention-failures.js'
 import { archiveKinds, nameAbsentS3, openArchiveWorld, type ArchiveWorld } from '../support/archive-worlds.js'
 import { archiveRange, archiverOf, dueRange, type Wrap } from '../support/retaining.js'
@@ -206,6 +207,31 @@ describe.each(archiveKinds)('with the archive in %s', (kind) => {
     await archiver.record(range)
     await archiver.remove(range)
     expect((await checkRetained(world, organizationId, accepted)).archived).toBe(range.to)
+  })
+
+  test('content that is recorded anew after it was read back keeps everything hot', async () => {
+    const { archive, db, events } = world.api.core
+    const organizationId = 'org_moved'
+    await sealed(organizationId, 3)
+    const range = await due(organizationId)
+    const archiver = archiverOf(world)
+    await archiver.write(range)
+    await archiver.verify(range)
+    await archiver.record(range)
+    const before = await events.countDocuments({ organizationId })
+    const store = new Proxy(archive, {
+      get(target, member) {
+        const value: unknown = Reflect.get(target, member, target)
+        if (typeof value !== 'function') return value
+        return async (...args: unknown[]): Promise<unknown> => {
+          const moved = { $set: { 'content.manifestSha256': 'f'.repeat(64) } }
+          await db.collection(collectionNames.archiveSegments).updateOne({ organizationId }, moved)
+          return Reflect.apply(value, target, args) as unknown
+        }
+      },
+    })
+    await expect(archiverOf(world, { store }).remove(range)).rejects.toThrow()
+    expect(await events.countDocuments({ organizationId })).toBe(before)
   })
 
   test('what is not due, or not sealed, is never planned', async () => {
