@@ -4,14 +4,10 @@
  */
 import { createServer, type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createErasureNotices, type ErasureNotices } from '../../src/delivery/erasure-notices.js'
-import { createSender, type SenderOptions, type SendWebhook } from '../../src/delivery/sender.js'
-import { createDeliveryStore, type DeliveryStore } from '../../src/delivery/store.js'
-import type { ErasureIdentifier, OpenedErasureRequest, Recipient } from '../../src/erasure/contract.js'
-import { newId, newReference } from '../../src/ids.js'
 import { inTransaction } from '../../src/mongo/transaction.js'
-import { answering, startReceiver, testAuthority, verifies, type Receiver } from '../support/receiver.js'
+import { answering, startReceiver, verifies, type Receiver } from '../support/receiver.js'
 import { rawHits } from '../support/erasure-oracle.js'
+import { hourMs, openRun, person, secondMs, toEnd, secretsOf } from '../support/notices.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -30,110 +26,9 @@ async function receiver(options: { readonly tls?: boolean } = {}): Promise<Recei
   return started
 }
 
-const secondMs = 1_000
-const hourMs = 3_600 * secondMs
-const person: readonly ErasureIdentifier[] = [
-  { kind: 'id', type: 'user', value: 'u_8812-notice' },
-  { kind: 'email', value: 'nora.notice@acme.example' },
-]
-
-interface Run {
-  readonly request: OpenedErasureRequest
-  readonly store: DeliveryStore
-  /** Moved by the test alone. */
-  nowMs: number
-  notify: () => ReturnType<ErasureNotices['notify']>
-  /** Moves to when the next attempt is due, and notifies. */
-  next(): Promise<string>
-  outcomes: () => ReturnType<DeliveryStore['outcomesOf']>
-}
-
-let organizations = 0
-
-function openRun(
-  urls: readonly string[],
-  options: {
-    readonly request?: Partial<OpenedErasureRequest>
-    readonly sender?: Partial<SenderOptions>
-    readonly wrap?: (send: SendWebhook) => SendWebhook
-    readonly store?: (store: DeliveryStore) => DeliveryStore
-    readonly giveUpMs?: number
-  } = {},
-): Run {
-  const { core } = world.api
-  const recipients: Recipient[] = urls.map((url, position) => ({
-    name: `recipient ${String(position)}`,
-    url,
-  }))
-  const request: OpenedErasureRequest = {
-    organizationId: `org_notices_${String((organizations += 1))}`,
-    requestId: newId('erasure'),
-    state: 'notifying',
-    submittedAt: new Date(),
-    submitter: newReference('prn'),
-    approver: newReference('prn'),
-    policyVersion: 1,
-    identifiers: person,
-    recipients,
-    jointFreeText: 'redact',
-    exempt: [],
-    confirmed: [],
-    scope: null,
-    attestations: [],
-    ...options.request,
-  }
-  const store = createDeliveryStore(core.db)
-  const plain = createSender({
-    allowPrivate: true,
-    ca: testAuthority,
-    resolve: () => Promise.resolve(['127.0.0.1']),
-    limits: { connectMs: 1_000, totalMs: 1_000, bodyMs: 100 },
-    ...options.sender,
-  })
-  let nowMs = Date.now()
-  const notices = createErasureNotices({
-    requests: { open: () => Promise.resolve(request) },
-    deliveries: (options.store ?? ((same) => same))(store),
-    secrets: core.delivery.secrets,
-    send: (options.wrap ?? ((same) => same))(plain),
-    giveUpMs: options.giveUpMs ?? 72 * hourMs,
-    now: () => new Date(nowMs),
-    random: () => 0,
-  })
-  const notify = () => notices.notify(request, () => undefined)
-  return {
-    request,
-    store,
-    get nowMs() {
-      return nowMs
-    },
-    set nowMs(ms) {
-      nowMs = ms
-    },
-    notify,
-    async next() {
-      const [due] = (await store.of(request))
-        .flatMap(({ nextAttemptAt }) => (nextAttemptAt === null ? [] : [nextAttemptAt.getTime()]))
-        .sort((a, b) => a - b)
-      if (due !== undefined) nowMs = Math.max(nowMs, due)
-      return (await notify()).result
-    },
-    outcomes: () => store.outcomesOf(request),
-  }
-}
-
-const secretsOf = async (organizationId: string) =>
-  (await world.api.core.delivery.secrets.signing(organizationId)).map(({ secret }) => secret)
-
-/** Takes turn after turn until every recipient has its outcome. @returns how many turns there were */
-async function toEnd(run: Run): Promise<number> {
-  for (let turns = 1; turns < 100; turns += 1) if ((await run.next()) === 'notified') return turns
-  throw new Error('the recipients have no outcome after a hundred turns')
-}
-
 test('a recipient hears over TLS whom to erase, in a body that the library verifies with the organization’s secret', async () => {
   const told = await receiver({ tls: true })
-  const run = openRun([told.url], {
+  const run = openRun(world, [told.url], {
     request: {
       scope: {
         scopedAt: new Date(),
@@ -147,7 +42,7 @@ test('a recipient hears over TLS whom to erase, in a body that the library verif
     },
   })
   const { organizationId, requestId } = run.request
-  told.trust(...(await secretsOf(organizationId)))
+  told.trust(...(await secretsOf(world, organizationId)))
   expect(await run.notify()).toEqual({ result: 'notified' })
   expect([...told.taken.keys()]).toEqual([`${requestId}_0`])
   expect(JSON.parse(told.calls[0]?.body ?? '')).toEqual({
@@ -176,7 +71,7 @@ test('a recipient hears over TLS whom to erase, in a body that the library verif
   expect(await run.notify()).toEqual({ result: 'notified' })
   expect(told.calls).toHaveLength(1)
   // A secret of another organization verifies nothing.
-  const [other = ''] = await secretsOf('org_notices_other')
+  const [other = ''] = await secretsOf(world, 'org_notices_other')
   const [call] = told.calls
   expect(call !== undefined && verifies(other, call)).toBe(false)
 })
@@ -185,7 +80,7 @@ test('nothing of the person, and no address of a recipient, is in the database a
   const told = await receiver()
   const away = await receiver()
   away.behave(answering(503))
-  const run = openRun([told.url, `${away.url}&token=s3cr3t-in-url`])
+  const run = openRun(world, [told.url, `${away.url}&token=s3cr3t-in-url`])
   await run.notify()
   await toEnd(run)
   const words = ['nora.notice', 'u_8812-notice', 's3cr3t-in-url', 'recipient 1', `:${String(told.port)}`]
@@ -199,15 +94,15 @@ test('nothing of the person, and no address of a recipient, is in the database a
 })
 
 test('a request without recipients has nobody to tell', async () => {
-  const run = openRun([])
+  const run = openRun(world, [])
   expect(await run.notify()).toEqual({ result: 'skipped' })
   expect(await run.outcomes()).toEqual([])
 })
 
 test('one that is down for hours is told when it is up again, with the same id and the same body, freshly signed', async () => {
   const away = await receiver()
-  const run = openRun([away.url])
-  away.trust(...(await secretsOf(run.request.organizationId)))
+  const run = openRun(world, [away.url])
+  away.trust(...(await secretsOf(world, run.request.organizationId)))
   away.behave(answering(503))
   const began = run.nowMs
   expect(await run.notify()).toEqual({
@@ -276,7 +171,7 @@ test.each([
     const bad = await receiver()
     const good = await receiver()
     misbehave(bad)
-    const run = openRun([bad.url, good.url], { sender: { limits: { connectMs: 200, totalMs: 200 } } })
+    const run = openRun(world, [bad.url, good.url], { sender: { limits: { connectMs: 200, totalMs: 200 } } })
     const began = run.nowMs
     expect((await run.notify()).result).toBe('waiting')
     await toEnd(run)
@@ -297,7 +192,7 @@ test('a name that leads inside is looked at each time, called never, and times o
   const inside = await receiver({ tls: true })
   let looks = 0
   const addresses = [['127.0.0.1'], ['::1'], ['1.1.1.1', '10.0.0.1']]
-  const run = openRun([inside.url], {
+  const run = openRun(world, [inside.url], {
     sender: {
       allowPrivate: false,
       resolve: () => Promise.resolve(addresses[(looks += 1) % addresses.length] ?? []),
@@ -317,7 +212,7 @@ test('410 is a refusal at once; another 4xx when it stays one for twenty minutes
   gone.behave(answering(410))
   unset.behave(answering(404))
   repaired.behave(answering(401))
-  const run = openRun([gone.url, unset.url, repaired.url])
+  const run = openRun(world, [gone.url, unset.url, repaired.url])
   const began = run.nowMs
   await run.notify()
   expect(await run.outcomes()).toMatchObject([
@@ -338,7 +233,7 @@ test('410 is a refusal at once; another 4xx when it stays one for twenty minutes
 
 test('429 with Retry-After is called again when it asked to be, within bounds', async () => {
   const busy = await receiver()
-  const run = openRun([busy.url])
+  const run = openRun(world, [busy.url])
   const until = (ms: number) => new Date(run.nowMs + ms).toISOString()
   busy.behave(answering(429, { 'retry-after': '7200' }))
   expect(await run.notify()).toEqual({ result: 'waiting', until: until(2 * hourMs) })
@@ -353,95 +248,12 @@ test('429 with Retry-After is called again when it asked to be, within bounds', 
   expect(await run.outcomes()).toMatchObject([{ status: 'timed_out', lastStatus: 429 }])
 })
 
-test('a worker that dies between the call and its record calls again, and the receiver knows the repeat by its id', async () => {
-  const told = await receiver()
-  let dies = true
-  const run = openRun([told.url], {
-    store: (store) => ({
-      ...store,
-      record(...parameters) {
-        if (dies) return Promise.reject(new Error('killed'))
-        return store.record(...parameters)
-      },
-    }),
-  })
-  told.trust(...(await secretsOf(run.request.organizationId)))
-  await expect(run.notify()).rejects.toThrow('killed')
-  // What is known: an attempt was begun, and when the next one comes.
-  expect(await run.outcomes()).toMatchObject([
-    { status: 'pending', attempts: 1, nextAttemptAt: new Date(run.nowMs + 15 * secondMs), lastStatus: null },
-  ])
-  dies = false
-  expect((await run.notify()).result).toBe('waiting')
-  expect(await run.next()).toBe('notified')
-  expect(told.calls).toHaveLength(2)
-  expect(told.taken.size).toBe(1)
-  expect(told.calls[0]?.body).toBe(told.calls[1]?.body)
-  expect(await run.outcomes()).toMatchObject([{ status: 'acknowledged', attempts: 2 }])
-})
-
-test('a worker that dies at the last attempt does not keep the request for ever', async () => {
-  const away = await receiver()
-  away.behave(answering(503))
-  let dies = false
-  const run = openRun([away.url], {
-    giveUpMs: hourMs,
-    store: (store) => ({
-      ...store,
-      record: (...parameters) => (dies ? Promise.reject(new Error('killed')) : store.record(...parameters)),
-    }),
-  })
-  await run.notify()
-  dies = true
-  run.nowMs += hourMs
-  await expect(run.notify()).rejects.toThrow('killed')
-  dies = false
-  expect(await run.next()).toBe('notified')
-  expect(await run.outcomes()).toMatchObject([{ status: 'timed_out' }])
-})
-
-test('of two workers that come at once one calls', async () => {
-  const told = await receiver()
-  const run = openRun([told.url, `${told.url}&second=1`])
-  await Promise.all([run.notify(), run.notify(), run.notify()])
-  expect(told.calls.map(({ id }) => id).sort()).toEqual([
-    `${run.request.requestId}_0`,
-    `${run.request.requestId}_1`,
-  ])
-})
-
-test('a late acknowledgement counts, also where a newer attempt has begun; a late failure takes nothing back', async () => {
-  const run = openRun([(await receiver()).url])
-  const { store, request } = run
-  await store.ensure(request, 1, new Date(run.nowMs), new Date(run.nowMs + hourMs))
-  const [document] = await store.of(request)
-  if (document === undefined) throw new Error('there is no delivery')
-  const at = new Date(run.nowMs)
-  expect(await store.begin(document, at, at)).toBe(true)
-  const later = new Date(at.getTime() + 1)
-  expect(await store.begin(document, later, later)).toBe(false)
-  expect(await store.begin({ ...document, attempts: 1 }, at, at)).toBe(true)
-  const failed = { at, nextAttemptAt: null, lastStatus: 500, lastFailure: 'answered_otherwise' as const }
-  await store.record({ ...document, attempts: 1 }, { ...failed, status: 'timed_out' })
-  expect(await run.outcomes()).toMatchObject([{ status: 'pending', attempts: 2 }])
-  const acknowledged = {
-    at,
-    nextAttemptAt: null,
-    lastStatus: 200,
-    lastFailure: null,
-    status: 'acknowledged' as const,
-  }
-  await store.record({ ...document, attempts: 1 }, acknowledged)
-  await store.record({ ...document, attempts: 2 }, { ...failed, status: 'timed_out' })
-  expect(await run.outcomes()).toMatchObject([{ status: 'acknowledged', lastStatus: 200 }])
-})
-
 test('fifty recipients, of which some hang, are told at once and few at a time', async () => {
   const told = await receiver()
   let inFlight = 0
   let most = 0
   const urls = Array.from({ length: 50 }, (_, position) => `${told.url}&n=${String(position)}`)
-  const run = openRun(urls, {
+  const run = openRun(world, urls, {
     wrap: (send) => async (call) => {
       inFlight += 1
       most = Math.max(most, inFlight)
@@ -464,14 +276,14 @@ test('fifty recipients, of which some hang, are told at once and few at a time',
 test('after a rotation a webhook carries both signatures, and later the new one alone', async () => {
   const told = await receiver()
   told.behave(answering(503))
-  const run = openRun([told.url])
+  const run = openRun(world, [told.url])
   const { organizationId } = run.request
   const { secrets } = world.api.core.delivery
-  const [old = ''] = await secretsOf(organizationId)
+  const [old = ''] = await secretsOf(world, organizationId)
   const rotate = (overlapMs: number) =>
     inTransaction(world.api.core.client, (session) => secrets.rotate(organizationId, overlapMs, session))
   expect(await rotate(hourMs)).toBe(2)
-  const both = await secretsOf(organizationId)
+  const both = await secretsOf(world, organizationId)
   expect(both).toHaveLength(2)
   expect(both[1]).toBe(old)
   await run.notify()
@@ -484,7 +296,7 @@ test('after a rotation a webhook carries both signatures, and later the new one 
   await run.next()
   const last = told.calls[1]
   if (last === undefined) throw new Error('nobody was called again')
-  const [newest = ''] = await secretsOf(organizationId)
+  const [newest = ''] = await secretsOf(world, organizationId)
   expect(last.headers['webhook-signature']?.split(' ')).toHaveLength(2)
   expect([
     verifies(newest, { ...last, headers: { ...last.headers } }),
@@ -499,7 +311,7 @@ test('a port where nobody listens is no reason to stop', async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   await new Promise((resolve) => server.close(resolve))
-  const run = openRun([`http://127.0.0.1:${String(port)}/`], { giveUpMs: hourMs })
+  const run = openRun(world, [`http://127.0.0.1:${String(port)}/`], { giveUpMs: hourMs })
   expect((await run.notify()).result).toBe('waiting')
   await toEnd(run)
   expect(await run.outcomes()).toMatchObject([{ status: 'timed_out', lastFailure: 'unreachable' }])
