@@ -166,6 +166,7 @@ async function officersAgree(core: Core, organizationId: string) {
       scopedAt: new Date(),
       subjects: [...subjects],
       ambiguousIdentifiers: [],
+      certainSubjects: 1,
       targets: [],
       freeText: [],
       earliest: null,

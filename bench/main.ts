@@ -65,7 +65,7 @@ const start = await prepareMongod({
   cacheDirectory: outer.cacheDirectory,
   preferredPort: 0,
   // A million events and their indexes are some 4 GB: a database of that size is given that much.
-  ...(chosen.includes('search') ? { cacheGigabytes: 4 } : {}),
+  ...(chosen.includes('search') || chosen.includes('import') ? { cacheGigabytes: 4 } : {}),
   progress: say,
 })
 const mongod = await start()

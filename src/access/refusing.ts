@@ -8,10 +8,10 @@ export function refusingAuthenticator(
   refusal: () => AnnalsError | undefined,
 ): Authenticator {
   return {
-    async authenticate(authorization) {
+    // On the way of every request: no promise more than there was.
+    authenticate(authorization) {
       const refused = refusal()
-      if (refused !== undefined) throw refused
-      return authenticator.authenticate(authorization)
+      return refused === undefined ? authenticator.authenticate(authorization) : Promise.reject(refused)
     },
   }
 }

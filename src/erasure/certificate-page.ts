@@ -158,7 +158,9 @@ function readingHtml({ verification }: ErasureCertificate): string {
     ({ target, by, at }) => `${code(target)}: attested by ${code(by)}, ${moment(at)}`,
   )
   return [
-    `<p>A second reader, with code of its own, went through these places on ${moment(verification.at)} and found none of the identifiers that were searched for.</p>`,
+    verification.searchedFor === 0
+      ? `<p>A second reader, with code of its own, went through these places on ${moment(verification.at)}: it counted what is left of the person. No identifier was certain enough to be looked for as text.</p>`
+      : `<p>A second reader, with code of its own, went through these places on ${moment(verification.at)} and found none of the ${String(verification.searchedFor)} identifiers that it looked for.</p>`,
     rows.length === 0 ? '' : table(['Place', 'Read'], rows),
     attested.length === 0
       ? ''
@@ -207,6 +209,7 @@ const exemptions: Readonly<Record<ExemptionGround, string>> = {
 const places: Readonly<Record<string, string>> = {
   hot_events: 'Events of the person: the person taken out of them',
   restored_events: 'Events restored from the archive: the person taken out of them',
+  set_aside_events: 'Rows that nobody had been answered with: removed whole',
   pending_events: 'Events that were not acknowledged yet: removed whole',
   directory: 'Entries of the directory that led to the person',
   scans: 'Scans and their findings that named the person',

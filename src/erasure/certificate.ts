@@ -83,6 +83,7 @@ export const erasureCertificateSchema = z.object({
     .meta({ description: 'What stays under the key of the request, and why.' }),
   verification: z.object({
     at: time,
+    searchedFor: count,
     places: z.array(z.object({ kind: z.string(), name: z.string(), read: count })),
     attested: z.array(z.object({ target: z.string(), by: principal, at: time })),
   }),
@@ -206,6 +207,7 @@ export function erasureCertificate(facts: CertificateFacts) {
     kept: facts.kept.map((one) => ({ ...one })),
     verification: {
       at: reading.at.toISOString(),
+      searchedFor: reading.searchedFor,
       places: reading.places.map(({ kind, name, read }) => ({ kind, name, read })),
       attested: request.attestations.map(({ target, principal: by, at }) => ({
         target,

@@ -179,6 +179,8 @@ export interface ScopeReport {
   readonly subjects: readonly string[]
   /** Positions of identifiers that lead to more than one subject: an e-mail that two persons share. */
   readonly ambiguousIdentifiers: readonly number[]
+  /** How many of the subjects an identifier leads to that leads to nobody else. */
+  readonly certainSubjects: number
   readonly targets: readonly TargetScope[]
   readonly freeText: readonly FreeTextScope[]
   /** First and last leaf time of what was found; null where nothing was. */

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
-import { AnnalsError, notFound } from '../errors.js'
+import { AnnalsError, invalidField, notFound } from '../errors.js'
 import { canonicalJson } from '../events/canonical-json.js'
 import type { JsonValue } from '../events/contract.js'
 import { newId } from '../ids.js'
@@ -27,6 +27,7 @@ import { extensionOf, maxEvidence, needsSecondPrincipal } from './recorder.js'
 import { temporalAway, temporalTimeoutMs, type StartRequestWorkflow } from './request-workflow.js'
 import { openRequestKey, sealWords, type Words } from './sealed.js'
 import { allows } from './state-machine.js'
+import { leavesOpenWhom } from './whom.js'
 import {
   erasureKey,
   type ActionFacts,
@@ -116,6 +117,16 @@ export function createDecision(deps: DecisionDependencies, startWorkflow: StartR
     async function makeAction(): Promise<ErasureActionDocument> {
       const at = now()
       refuseImpossible(document, action, principal, at)
+      if (
+        action === 'approve' &&
+        document.scope !== null &&
+        leavesOpenWhom(document.scope, facts.confirmed ?? [])
+      )
+        throw invalidField(
+          'confirm',
+          'missing',
+          'The e-mail is that of several persons: confirm that all of them are meant, or deny.',
+        )
       const actionId = newId('eact')
       if (document.key !== null) await periods.ensure([document.key.period])
       const sealedWords =

@@ -191,7 +191,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       }
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () =>
-        progress.set(request, { reading: { at: new Date(), places } }),
+        progress.set(request, { reading: { at: new Date(), searchedFor: going.length, places } }),
       )
       // Before anybody is told: a backup that is restored from now on is found by it.
       await progress.once(request, 'ledger', () => enterInLedger({ ledger, progress }, begun))

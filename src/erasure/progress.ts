@@ -79,7 +79,12 @@ export interface ErasureProgressDocument {
   readonly startedEventId?: string
   readonly erasedEventId?: string
   /** What the second reader went through when it found nothing. */
-  readonly reading?: { readonly at: Date; readonly places: readonly ReadPlace[] }
+  readonly reading?: {
+    readonly at: Date
+    /** Identifiers that were looked for; those that no reviewer confirmed, and that stand in too much, are not. */
+    readonly searchedFor: number
+    readonly places: readonly ReadPlace[]
+  }
   /** Where the ledger has it. */
   readonly ledgerEntry?: { readonly sequence: number; readonly hash: string; readonly at: string }
   /** Positions of the identifiers (request's, then the directory's) whose hits are removed. */

@@ -22,6 +22,7 @@ import {
   type Evidence,
   type RequestChange,
 } from './store.js'
+import { leavesOpenWhom } from './whom.js'
 
 /** An event that the workflow brings about, with what it knows of it. */
 export interface Advance {
@@ -299,6 +300,9 @@ function planAction(
   if (!moved.allowed || document.evidence.length >= maxEvidence) return refused('wrong_state')
   if (needsSecondPrincipal(action.action) && principal === document.submitter) return refused('four_eyes')
   if (event === 'extend' && extensionOf(document, at) !== 'possible') return refused('wrong_state')
+  const { scope } = document
+  if (event === 'approve' && scope !== null && leavesOpenWhom(scope, facts.confirmed ?? []))
+    return refused('wrong_state')
 
   const { state, resumeAt } = moved
   const dueAt = event === 'extend' ? new Date(dueMs(receiptOf(document), true)) : document.dueAt

@@ -6,7 +6,7 @@ import type { Db, Document } from 'mongodb'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import type { Lifecycle } from '../retention/lifecycle.js'
 import type { LogStore } from '../transparency-log/store.js'
-import { archiveFailure } from './archive-failure.js'
+import { archiveFailure, archiveTarget } from './archive-failure.js'
 import type { ErasureIdentifier } from './contract.js'
 import type { FieldName } from './manifests.js'
 import type { CutOff, ErasureProgressDocument } from './progress.js'
@@ -27,7 +27,7 @@ export interface ResidueReading {
   readonly beat: () => void
 }
 
-/** @returns names of the places where something is left: collections, `archive`, and `counts` @throws TargetError */
+/** @returns names of the places where something is left: collections, `archive_content`, and `counts` @throws TargetError */
 export async function residueOf(reading: ResidueReading): Promise<string[]> {
   const { db, progress, identifiers, beat, cutOff, onRead } = reading
   const { organizationId, requestId, subjects } = progress
@@ -52,7 +52,7 @@ export async function residueOf(reading: ResidueReading): Promise<string[]> {
     beat,
   }
   const { left, counts } = await fromArchive(reading, { ...archived, onRead })
-  if (left > 0) places.add('archive')
+  if (left > 0) places.add(archiveTarget)
   const { erased, exempt } = await countAll(reading, archived, new Map(counts))
   if (!(await addsUp(db, progress, erased, exempt))) places.add('counts')
   return [...places]

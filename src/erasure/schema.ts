@@ -260,6 +260,7 @@ export const erasureDetailSchema = erasureViewSchema
         scopedAt: time,
         subjects: z.array(z.string()),
         ambiguousIdentifiers: z.array(z.int()),
+        certainSubjects: z.int(),
         targets: z.array(
           z.object({
             target: z.string(),

@@ -12,7 +12,14 @@ import { createTextMatcher } from './matching.js'
 import { TargetError, type ErasureWork } from './targets/contract.js'
 import { countHit } from './text-removal.js'
 import { isExempt, searchText } from './text-search.js'
-import { ambiguousIn, needsConfirmation, resolveAll, searchedIdentifiers, type HitCount } from './whom.js'
+import {
+  ambiguousIn,
+  certainIn,
+  needsConfirmation,
+  resolveAll,
+  searchedIdentifiers,
+  type HitCount,
+} from './whom.js'
 
 export type ScopingDependencies = Pick<
   ErasingDependencies,
@@ -64,6 +71,7 @@ export async function scope(
     scopedAt: new Date(),
     subjects,
     ambiguousIdentifiers: ambiguous,
+    certainSubjects: certainIn(resolved).length,
     targets: targets.map((target) => ({ ...target, held: held.get(target.target) ?? 0 })),
     freeText,
     earliest,

@@ -63,7 +63,7 @@ export async function readArchive(
     left += lines.left
     counts.set(version.path, lines)
   }
-  reading.onRead?.({ kind: 'object_versions', name: 'archive', read })
+  reading.onRead?.({ kind: 'object_versions', name: 'archive_content', read })
   return { left, counts }
 }
 

@@ -39,7 +39,6 @@ const batchSize = 1_000
 export async function readEverything(db: Db, options: ReadingOptions): Promise<Residue> {
   const needles = options.identifiers.flatMap(needlesOf)
   const residue = new Map<string, number>()
-  if (needles.length === 0) return residue
   const names = await db.listCollections({}, { nameOnly: true }).toArray()
   for (const { name } of names.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     if (name.startsWith('system.')) continue

@@ -1,13 +1,13 @@
 /**
  * Whom a request is about: the subjects that its identifiers lead to, and every identifier that is searched for. An e-mail
  * may lead to several persons. Then it is ambiguous: where another identifier leads to the person without a doubt, the
- * others that go by the e-mail are left alone unless the reviewer confirmed it. Where nothing else leads to anybody, the
- * persons of the report that was approved are the reviewed set.
+ * others that go by the e-mail are left alone unless the reviewer confirmed it. Where nothing else leads to anybody, an
+ * approval that does not confirm it is refused; one that does takes the persons of the report.
  */
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
 import { looksLikeEmail, normaliseEmail, type Identifier } from '../subjects/policy.js'
-import type { ErasureIdentifier, OpenedErasureRequest } from './contract.js'
+import type { ErasureIdentifier, OpenedErasureRequest, ScopeReport } from './contract.js'
 import { maxUnconfirmedHits, minUnconfirmedLength } from './matching.js'
 
 type Find = Pick<SubjectDirectory, 'find'>
@@ -33,6 +33,23 @@ export async function resolveAll(
 
 export const ambiguousIn = (resolved: readonly (readonly string[])[]): number[] =>
   resolved.flatMap((references, position) => (references.length > 1 ? [position] : []))
+
+/** The subjects to whom an identifier leads that leads to nobody else. */
+export const certainIn = (resolved: readonly (readonly string[])[]): string[] => [
+  ...new Set(resolved.filter((references) => references.length === 1).flat()),
+]
+
+/**
+ * Would it be left open who is meant? Several persons, none of whom an identifier names alone, and no reviewer's word that
+ * all of them are: an e-mail that two share must not forget both by itself.
+ */
+export const leavesOpenWhom = (
+  { subjects, certainSubjects, ambiguousIdentifiers }: ScopeReport,
+  confirmed: readonly number[],
+): boolean =>
+  subjects.length > 1 &&
+  certainSubjects === 0 &&
+  !ambiguousIdentifiers.some((position) => confirmed.includes(position))
 
 /** The subjects of the approved report that are fenced. */
 export function fencedSubjects(

@@ -97,7 +97,11 @@ export const eventDocumentId = (organizationId: string, eventId: string) => `${o
 export const eventIdOf = (documentId: string) => documentId.slice(documentId.indexOf('/') + 1)
 
 /** The indexes that lists and searches are led by; a query names the one it takes. */
-export const eventIndexes = { time: 'organization_time', terms: 'organization_terms_time' } as const
+export const eventIndexes = {
+  time: 'organization_time',
+  terms: 'organization_terms_time',
+  setAside: 'set_aside',
+} as const
 
 /** Makes the indexes of the hot store; changes nothing where they are there. */
 export async function ensureEventIndexes(events: EventCollection): Promise<void> {
@@ -113,6 +117,12 @@ export async function ensureEventIndexes(events: EventCollection): Promise<void>
       key: { pending: 1, organizationId: 1, receivedAt: 1 },
       name: 'pending_received',
       partialFilterExpression: { pending: true },
+    },
+    {
+      // Hardly any: no other row has a key in it.
+      key: { organizationId: 1, setAside: 1 },
+      name: eventIndexes.setAside,
+      partialFilterExpression: { setAside: { $exists: true } },
     },
   ])
 }

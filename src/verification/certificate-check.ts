@@ -146,6 +146,9 @@ export async function checkCertificate(text: string, trust: CertificateTrust): P
   const { proofs, ...body } = head.data
   const report = { ...base, ...body, outcome: body.outcome ?? null, signedBy }
   if (signedBy.length === 0) return report
+  // Who is trusted with one issuer's certificates is not with another's.
+  if (!signedBy.some((kid) => kid.startsWith(`${body.issuer}/certificates+`)))
+    say('certificate_foreign', 'issuer', 'it is signed by the key of another issuer than it names')
   const checked = Object.entries(proofs).map(([name, proof]) =>
     checkProof(name, proof, head.data, trust.logKeys, findings),
   )

@@ -6,6 +6,7 @@ import { erasingRun } from '../support/erasing.js'
 import { certified, completingLater, sevenDays, storeRequest } from '../support/certificates.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
+import { signCertificate } from '../../src/certificates/sign.js'
 import { checkCertificate } from '../../src/verification/certificate-check.js'
 
 let world: World
@@ -187,4 +188,48 @@ test('it verifies offline, and whatever is altered, taken from another, or signe
   expect(await codes({ ...file, signatures: [] })).toEqual(['certificate_malformed'])
   const log = (await world.request('GET', `/v1/organizations/${organizationId}/log/keys`)).text.trim()
   await expect(checkCertificate(text, { certificateKeys: [log], logKeys: [] })).rejects.toThrow(/purpose/)
+})
+
+test('what a key of the issuer signs is still held to the log: other events, other principals, other manifests', async () => {
+  const { text } = await certified(world.api.core, 'org_checked', identifiers)
+  const { core } = world.api
+  const signers = await core.certificateKeys.signers()
+  const certificateKeys = (await world.request('GET', '/v1/certificates/keys', { key: '' })).text
+    .split('\n')
+    .filter((line) => line !== '')
+  type Body = Parameters<typeof signCertificate>[0]
+  const signed = (JSON.parse(text) as { certificate: Body }).certificate
+  const codes = async (change: object, by = signers) => {
+    const file = (await signCertificate({ ...signed, ...change }, by)).toString('utf8')
+    const { findings } = await checkCertificate(file, { certificateKeys, logKeys: [] })
+    return findings.map(({ code, at }) => `${code} ${at}`)
+  }
+  expect(await codes({})).toEqual([])
+  const { principals, manifests, proofs } = signed as unknown as {
+    principals: { submitter: string; approver: string }
+    manifests: { subjects: string; text: string }
+    proofs: { erased: object; erasureStarted: object }
+  }
+  expect(await codes({ persons: 2 })).toEqual(['certificate_differs persons'])
+  const swapped = { submitter: principals.approver, approver: principals.submitter }
+  expect(await codes({ principals: swapped })).toContain('certificate_differs principals.submitter')
+  expect(await codes({ manifests: { ...manifests, text: manifests.subjects } })).toEqual([
+    'certificate_differs manifests.text',
+  ])
+  expect(await codes({ id: 'erasure_01jd2zq8w9e5cs0v1m6k3n7p4r' })).toContain('certificate_differs id')
+  // One proof in the place of the other, and those of another organization.
+  expect(await codes({ proofs: { ...proofs, erased: proofs.erasureStarted } })).toContain(
+    'certificate_differs proofs.erased.action',
+  )
+  expect(await codes({ organizationId: 'org_certified' })).toContain(
+    'checkpoint_foreign proofs.erased.log.origin',
+  )
+  expect(await codes({ issuer: 'annals.elsewhere' })).toContain('certificate_foreign issuer')
+  // Signed by another name's key, and around a rotation by a key that nobody gave beside one that is known.
+  const renamed = signers.map((signer) => ({
+    ...signer,
+    kid: signer.kid.replace('/certificates+', '/archive+'),
+  }))
+  expect(await codes({}, renamed)).toEqual(['certificate_foreign signatures'])
+  expect(await codes({}, [...renamed, ...signers])).toEqual([])
 })

@@ -192,7 +192,7 @@ test('what is left in an object that no segment names is found by the second rea
     (segment?.content?.file.path ?? '').replace('.content.1.', '.content.7.'),
     Buffer.concat(old as Buffer[]),
   )
-  expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'residue', targets: ['archive'] })
+  expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'residue', targets: ['archive_content'] })
   await run.erasing.erase(run, nothing)
   expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' })
   await check(run, ids, 'end')

@@ -264,6 +264,27 @@ test('of two persons with one e-mail only the one who was named goes, unless the
   expect(shown.body).toMatchObject({ actor: { id: 'u_second-shared', email } })
 })
 
+test('a row that was slipped in and set aside goes whole where it names the person, and stays where it does not', async () => {
+  const organizationId = 'org_aside'
+  const seen = await post(eventOf(organizationId, { description: `for ${canary.email}` }))
+  await drainUntilSealed(world.api.core, organizationId)
+  const { events } = world.api.core
+  const [row] = await events.find({ _id: `${organizationId}/${seen.id}` }).toArray()
+  if (row === undefined) throw new Error('the event is gone')
+  const aside = { ...row, setAside: 'invalid_mac' as const }
+  const others = { ...aside, _id: `${organizationId}/other`, fields: [], leafHash: Buffer.alloc(32) }
+  await events.insertMany([{ ...aside, _id: `${organizationId}/slipped` }, others])
+
+  const run = erasingRun(world.api.core, organizationId, [{ kind: 'email', value: canary.email }])
+  await run.scope()
+  expect(run.report().targets).toContainEqual(
+    expect.objectContaining({ target: 'set_aside_events', items: 1 }),
+  )
+  expect(await run.toVerified()).toBe('clean')
+  const left = await events.find({ organizationId, setAside: { $exists: true } }).toArray()
+  expect(left.map(({ _id }) => _id)).toEqual([others._id])
+})
+
 test('an identifier of two characters is searched for only where the reviewer confirmed it', async () => {
   const organizationId = 'org_short'
   const seen = await post(eventOf(organizationId, { description: 'approved by Jo' }))

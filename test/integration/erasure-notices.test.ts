@@ -34,6 +34,7 @@ test('a recipient hears over TLS whom to erase, in a body that the library verif
         scopedAt: new Date(),
         subjects: [],
         ambiguousIdentifiers: [1],
+        certainSubjects: 0,
         targets: [],
         freeText: [],
         earliest: null,

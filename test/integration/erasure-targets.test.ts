@@ -69,6 +69,15 @@ async function seed(organizationId: string): Promise<void> {
   await postSome(organizationId)
   const restored = core.db.collection<StoredEvent>('restoredEvents')
   await restored.insertMany(await core.events.find({ organizationId, category: 'product' }).toArray())
+  // Rows that somebody slipped in and the sealer set aside.
+  const named = { organizationId, 'fields.value': JSON.stringify(`for ${person.name}`) }
+  const slipped = await core.events.findOne(named)
+  if (slipped === null) throw new Error('no text names the person')
+  const aside = { ...slipped, setAside: 'invalid_mac' as const }
+  await core.events.insertMany([
+    { ...aside, _id: `${organizationId}/evt_aside_one` },
+    { ...aside, _id: `${organizationId}/evt_aside_two`, fields: [] },
+  ])
   const scans = core.db.collection<{ _id: string }>('scans')
   for (const [name, owner] of Object.entries({ one: person.email, two: somebodyElse.email })) {
     const scan = {

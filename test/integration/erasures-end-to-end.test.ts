@@ -158,6 +158,27 @@ test('a person whom nothing names is no match, and says so', async () => {
   await reaches(path, 'no_match')
 })
 
+test('an e-mail that two persons share forgets neither until a reviewer says that both are meant', async () => {
+  const email = `desk.${mark}@acme.example`
+  const [one, two] = ['first', 'second'].map((id) => ({ type: 'user', id: `${id}_${mark}`, email }))
+  const events = [await record('org_erased', one), await record('org_erased', two)]
+  const path = await verified([{ kind: 'email', value: email }])
+  await reaches(path, 'review')
+  expect((await show(path)).scope).toMatchObject({ ambiguousIdentifiers: [0], certainSubjects: 0 })
+  const refused = await post(`${path}/approve`, {}, officers[1])
+  expect([refused.status, refused.body]).toMatchObject([
+    422,
+    { errors: [{ path: 'confirm', code: 'missing' }] },
+  ])
+  expect((await show(path)).state).toBe('review')
+  expect((await post(`${path}/approve`, { confirm: [0] }, officers[1])).status).toBe(200)
+  await reaches(path, 'awaiting_expiry')
+  for (const id of events) {
+    const read = await world.request('GET', `/v1/organizations/org_erased/events/${id}?personal=true`)
+    expect(read.body).toMatchObject({ actor: { type: 'user', erased: true } })
+  }
+}, 90_000)
+
 test('a person whose every event is held stays whole, until the hold goes or the request is withdrawn', async () => {
   const john = { type: 'user', id: `john_${mark}`, name: `John ${mark}`, email: `john.${mark}@acme.example` }
   const event = await record('org_erased', john)

@@ -163,6 +163,7 @@ export async function openErasureWorld(options: ErasureWorldOptions = {}): Promi
         scopedAt: new Date(),
         subjects: answers.subjects,
         ambiguousIdentifiers: [],
+        certainSubjects: 1,
         targets: [{ target: 'hot_events', status: 'counted', items: 3, held: 0 }],
         freeText: opened.identifiers.map(({ kind }, identifier) => ({
           identifier,

@@ -11,12 +11,14 @@ import type { ErasureTarget } from './contract.js'
 import { directoryTarget } from './directory.js'
 import { hotEvents, pendingEvents, restoredEvents } from './events.js'
 import { scansTarget } from './scans.js'
+import { setAsideEvents } from './set-aside.js'
 
 /** In the order in which they are erased: the archive, which may not be there, comes last. */
 export function createTargets(db: Db, archive: ArchiveTargetDependencies): readonly ErasureTarget[] {
   const events = eventCollection(db)
   return [
     pendingEvents(events),
+    setAsideEvents(events),
     hotEvents(events),
     restoredEvents(db),
     directoryTarget(subjectStore(db)),
