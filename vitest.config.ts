@@ -6,6 +6,8 @@ export default defineConfig({
   test: {
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // A second, as it is by default, is no time on a machine that others use too.
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
     // Two projects, so that a run of pure tests alone starts no server: a project's global setup runs only when
