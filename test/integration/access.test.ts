@@ -115,9 +115,9 @@ describe('a request', () => {
   })
 
   it('with an expired key is 401', async () => {
-    const { secret } = keyOf(await make({ expiresAt: new Date(Date.now() + 700).toISOString() }))
+    const { secret } = keyOf(await make({ expiresAt: new Date(Date.now() + 3_000).toISOString() }))
     expect((await use(secret)).status).toBe(200)
-    await new Promise((resolve) => setTimeout(resolve, 800))
+    await expect.poll(async () => (await use(secret)).status).toBe(401)
     expect(reasonOf(await use(secret))).toBe('expired')
   })
 

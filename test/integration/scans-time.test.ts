@@ -73,8 +73,8 @@ test('without progress a scan stalls, once for each stall, and progress ends it'
 })
 
 test('progress that reached MongoDB alone keeps a scan from stalling', async () => {
-  const { scan } = await world.scans.start(request, body({ progressTimeoutMs: 3_000 }))
-  for (let round = 0; round < 8; round += 1) {
+  const { scan } = await world.scans.start(request, body({ progressTimeoutMs: 8_000 }))
+  for (let round = 0; round < 12; round += 1) {
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     // As if Temporal had been away when the report came.
     const progress = { percent: round, counts: null, message: null, at: new Date() }
