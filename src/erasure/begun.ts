@@ -94,6 +94,7 @@ async function beginPinned(
     workKey: work.wrapped,
     sealedIdentifiers: seal(work.key, identifiers, identifiersPurpose(request)),
     restrictedKey: createRequestKey(keyset, periods, restrictedName(request)).wrapped,
+    restrictedPeriods: [period],
     keyPeriods: [...new Set([period, ...wrappedUnder])].sort((a, b) => a - b),
   }
   await inTransaction(client, async (session) => {

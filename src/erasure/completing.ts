@@ -52,12 +52,15 @@ export function createCompleting(deps: CompletingDependencies): Completing {
 
   return {
     async complete(request, historyDays) {
-      const done = await progress.read(request)
-      const { steps, reading } = done
-      if (steps.ledger?.doneAt === undefined || reading === undefined)
+      const { steps } = await progress.read(request)
+      if (steps.ledger?.doneAt === undefined)
         throw new Error('an erasure was to complete that is not in the ledger')
       // It was verified: nobody has to look for the person again, so that nothing has to know the identifiers.
       await progress.forget(request)
+      // After that: a rotation that wraps something of it anew notes the newer period before it does.
+      const done = await progress.read(request)
+      const { reading } = done
+      if (reading === undefined) throw new Error('an erasure was to complete that nobody has verified')
       const { residuals, lookAgainAt } = residueOf(await factsOf(done, reading.at, historyDays), now())
       if (lookAgainAt !== null) return { result: 'waiting', until: lookAgainAt.toISOString() }
       const { outcome } = await certificates.issue(done, residuals)

@@ -66,6 +66,8 @@ export interface ErasureProgressDocument {
   readonly sealedIdentifiers?: Buffer
   /** Periods whose keys wrapped the keys that were destroyed: until they are gone, backups may still open them. */
   readonly keyPeriods: readonly number[]
+  /** Periods under which `restrictedKey` was ever wrapped: what a backup needs once what is kept goes, too. */
+  readonly restrictedPeriods?: readonly number[]
   readonly detached: number
   /** Events of the hot store that named the subjects after the drain, and those whose blocks are kept. */
   readonly before?: number
@@ -166,7 +168,7 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
       request: ErasureReference,
       started: Pick<
         ErasureProgressDocument,
-        'subjects' | 'workKey' | 'sealedIdentifiers' | 'keyPeriods' | 'restrictedKey'
+        'subjects' | 'workKey' | 'sealedIdentifiers' | 'keyPeriods' | 'restrictedKey' | 'restrictedPeriods'
       >,
       session?: ClientSession,
     ): Promise<void> {
@@ -246,15 +248,18 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
     textsOf: ({ organizationId, requestId }: ErasureReference) =>
       texts.find({ organizationId, requestId }).sort({ eventId: 1, slot: 1 }),
 
-    /** What only the erasing needed goes: identifiers, and where they stood. */
+    /** What only the erasing needed goes: identifiers, where they stood, and the key of what is kept, if nothing is. */
     async forget(request: ErasureReference): Promise<void> {
       const { organizationId, requestId } = request
+      const _id = idOf(request)
       await texts.deleteMany({ organizationId, requestId })
-      await progress.updateOne(
-        { _id: idOf(request) },
-        { $unset: { workKey: '', sealedIdentifiers: '' } },
+      const searched = { workKey: '', sealedIdentifiers: '' } as const
+      const { matchedCount } = await progress.updateOne(
+        { _id, exempt: 0 },
+        { $unset: { ...searched, restrictedKey: '' } },
         majority,
       )
+      if (matchedCount === 0) await progress.updateOne({ _id }, { $unset: searched }, majority)
     },
   }
 }

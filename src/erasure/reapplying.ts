@@ -239,6 +239,8 @@ async function eraseSubjects(
   const keyset = await keysetOf(organizationId)
   if (manifest.restricted.length > 0) {
     await noteBegun(deps, entry, keyset, subjects)
+    // Said before it is: what keeps something keeps its key.
+    await progress.set(entry, { keeps: true, exempt: eventsIn(manifest.restricted) })
     await keepRestricted(deps, await progress.read(entry), keyset, manifest.restricted, beat)
   }
   await store.subjects.updateMany(
@@ -260,6 +262,9 @@ async function eraseSubjects(
   return store.subjects.countDocuments({ _id, state: 'erased' })
 }
 
+const eventsIn = (fields: readonly (readonly [string, string])[]): number =>
+  new Set(fields.map(([eventId]) => eventId)).size
+
 /** The intent, as the erasing of before left it; one that this database has begun itself stands. */
 async function noteBegun(
   { client, progress, periods }: ReapplyingDependencies,
@@ -274,7 +279,8 @@ async function noteBegun(
   const restrictedKey = createRequestKey(keyset, periods, restrictedName(request)).wrapped
   await inTransaction(client, async (session) => {
     await periods.pin(period, session)
-    await progress.begin(request, { subjects, restrictedKey, keyPeriods: [period] }, session)
+    const periodsOfKeys = { keyPeriods: [period], restrictedPeriods: [period] }
+    await progress.begin(request, { subjects, restrictedKey, ...periodsOfKeys }, session)
   })
 }
 
@@ -364,12 +370,12 @@ async function settle(
   const { organizationId, requestId, manifests, at } = entry
   const request = { organizationId, requestId }
   const doneAt = new Date(at)
-  const { subjects } = await subjectsOf(deps, entry)
+  const { subjects, restricted } = await subjectsOf(deps, entry)
   await noteBegun(deps, request, await deps.keysetOf(organizationId), subjects)
   const begun = await progress.read(request)
   const missing = erasingSteps.filter((step) => begun.steps[step]?.doneAt === undefined)
   const steps = Object.fromEntries(missing.map((step) => [`steps.${step}`, { intendedAt: doneAt, doneAt }]))
-  await progress.set(request, { manifests, erasedEventId, ...steps })
+  await progress.set(request, { manifests, erasedEventId, exempt: eventsIn(restricted), ...steps })
   await progress.forget(request)
   const requests: Collection<ErasureRequestDocument> = db.collection(collectionNames.erasureRequests)
   const _id = erasureKey(organizationId, requestId)

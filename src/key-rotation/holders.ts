@@ -144,7 +144,14 @@ export function createKeyHolders({ db, periods, keysetOf }: KeyHolderDependencie
   }
 
   async function rewrapProgress(page: readonly ErasureProgressDocument[], under: PeriodKey): Promise<number> {
-    await noteCopies(page, under)
+    await noteCopies(
+      page.filter(({ workKey }) => workKey !== undefined),
+      under,
+    )
+    // The key of what is kept is no residue: its copies matter once what it keeps is to go, and nothing waits for that.
+    const keeping = page.filter(({ restrictedKey }) => restrictedKey !== undefined).map(({ _id }) => _id)
+    const kept = { $addToSet: { restrictedPeriods: under.period } }
+    if (keeping.length > 0) await progress.updateMany({ _id: { $in: keeping } }, kept)
     let done = 0
     for (const document of page) {
       for (const [member, name] of [

@@ -171,6 +171,7 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       [collectionNames.erasureProgress, 'workKey.period'],
       [collectionNames.erasureProgress, 'restrictedKey.period'],
       [collectionNames.erasureProgress, 'keyPeriods'],
+      [collectionNames.erasureProgress, 'restrictedPeriods'],
     ] as const
     for (const [name, field] of places)
       for (const period of await db.collection(name).distinct(field, { organizationId })) periods.add(period)
