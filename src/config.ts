@@ -101,6 +101,21 @@ function witnessKey(text: string): VerifierKey | undefined {
   }
 }
 
+/** At most so many: each is opened, or asked for, by every erasure. */
+const maxListed = 100
+
+/** Paths, separated by commas. */
+const pathList = z.string().transform((text, context): string[] => {
+  const paths = text.split(',').map((path) => path.trim())
+  if (paths.length <= maxListed && paths.every((path) => path !== ''))
+    return paths.map((path) => resolve(path))
+  context.addIssue({
+    code: 'custom',
+    message: `expected at most ${String(maxListed)} paths, separated by commas`,
+  })
+  return z.NEVER
+})
+
 const environmentSchema = z.object({
   ANNALS_HTTP_HOST: z.string().min(1).default('127.0.0.1'),
   ANNALS_HTTP_PORT: port.default(4100),
@@ -154,6 +169,7 @@ const environmentSchema = z.object({
   ANNALS_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   ANNALS_METRICS_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
   ANNALS_WORKER_HTTP_PORT: port.default(0),
+  ANNALS_LOG_PATHS: pathList.optional(),
   ANNALS_BACKUP_DAYS: z.coerce.number().int().min(0).max(36_500).optional(),
   ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
   ANNALS_WEBHOOK_GIVE_UP_HOURS: z.coerce.number().int().min(1).max(720).default(72),
@@ -208,6 +224,8 @@ export interface Config {
   readonly client: { readonly url: string | undefined; readonly key: string | undefined }
   readonly queues: readonly QueueName[]
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Log files and folders of them, beside those of `annals up`, that an erasure looks through: absolute paths. */
+  readonly logPaths: readonly string[]
   /** How long backups of the database are kept; 0 = there are none, undefined = nobody has said. */
   readonly backupDays: number | undefined
   /** `allowPrivate`: private addresses may be called, and those without TLS. `giveUpHours`: how long one is called. */
@@ -272,6 +290,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     client: { url: env.ANNALS_URL, key: env.ANNALS_KEY },
     queues: env.ANNALS_QUEUES ?? queueNames,
     logLevel: env.ANNALS_LOG_LEVEL,
+    logPaths: env.ANNALS_LOG_PATHS ?? [],
     backupDays: env.ANNALS_BACKUP_DAYS,
     webhooks: {
       allowPrivate: env.ANNALS_WEBHOOK_ALLOW_PRIVATE,

@@ -29,6 +29,7 @@ import { oplogsOf } from './erasure/oplog.js'
 import { withErasedTexts } from './erasure/erased-texts.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
 import { createErasureLedger } from './erasure/ledger.js'
+import { createLogFiles } from './erasure/log-files.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
@@ -233,7 +234,11 @@ export function assembleDuties({
     sources: [hotEventSource(events), archivedEventSource({ store: archive, segments, log: logStore })],
     archived: archivedContent,
     archive,
-    targets: createTargets(db, { archived: archivedContent, log: logStore, ledger: erasureLedger }),
+    targets: createTargets(
+      db,
+      { archived: archivedContent, log: logStore, ledger: erasureLedger },
+      createLogFiles({ folder: join(config.dataDirectory, 'logs'), paths: config.logPaths }),
+    ),
     keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
   }
 

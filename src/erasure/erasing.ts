@@ -64,6 +64,7 @@ const workOf = (
   keyset,
   subjects,
   matcher: createTextMatcher(searched),
+  searched,
   until: steps.erasure_started?.doneAt,
   beat,
 })
@@ -173,14 +174,16 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         beat,
       }
       const left = new Set<string>()
-      const work = { ...workOf(keyset, begun, going, beat), texts: textsToRemove(progress, removal) }
+      const places: ReadPlace[] = []
+      const onRead = (place: ReadPlace) => places.push(place)
+      const onLeft = (place: string) => left.add(place)
+      const texts = textsToRemove(progress, removal)
+      const work: ErasureWork = { ...workOf(keyset, begun, going, beat), texts, onLeft, onRead }
       for (const target of targets) {
         beat()
         if ((await target.verify(work)) > 0) left.add(target.name)
       }
       const { kept } = await splitTexts(progress, removal)
-      const places: ReadPlace[] = []
-      const onRead = (place: ReadPlace) => places.push(place)
       const reading = { ...deps, progress: begun, identifiers: going, kept, cutOff, onRead, beat }
       for (const place of await residueOf(reading)) left.add(place)
       if (workflows !== undefined) {

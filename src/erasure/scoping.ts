@@ -42,7 +42,8 @@ export async function scope(
   const searched = await searchedIdentifiers(deps.directory, keyset, opened.identifiers, known, subjects)
   const matcher = createTextMatcher(searched)
   const holds = await deps.holds.active(organizationId)
-  const work: ErasureWork = { organizationId, requestId, keyset, subjects, matcher, until: undefined, beat }
+  const counting = { keyset, subjects, matcher, searched, until: undefined, beat }
+  const work: ErasureWork = { organizationId, requestId, ...counting }
 
   const targets: TargetScope[] = []
   const unreachable: string[] = []

@@ -43,6 +43,25 @@ export async function checkTarget({ core, work, target, canaries }: TargetCase):
     if (!id.startsWith('archiveSegments/')) expect(after.get(id), `${id} was somebody else’s`).toBe(text)
 }
 
+export interface LookedAtCase {
+  /** Holds something of the person. */
+  readonly target: ErasureTarget
+  readonly work: ErasureWork
+  /** What an operator does about it. */
+  readonly takeOut: () => Promise<void>
+}
+
+/** A target that Annals removes nothing from: erasing takes nothing out of it, and says so. */
+export async function checkLookedAt({ target, work, takeOut }: LookedAtCase): Promise<void> {
+  const left = await target.verify(work)
+  expect(left, 'nothing was found').toBeGreaterThan(0)
+  expect(await target.scope(work)).toBe(left)
+  expect(await target.erase(work)).toBe(0)
+  expect(await target.verify(work), 'erasing took something out').toBe(left)
+  await takeOut()
+  expect(await target.verify(work), 'something is left').toBe(0)
+}
+
 /** Moments at which other duties look, and what they count: nothing of anybody. */
 const moving: ReadonlySet<string> = new Set(['lifecycles', 'logHeads', 'accessKeys', 'archiveClaims'])
 

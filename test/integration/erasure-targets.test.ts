@@ -1,8 +1,12 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { failureOf } from '../../activities/erasing.js'
 import type { ArchivedContent } from '../../src/erasure/archived-content.js'
 import type { ErasureIdentifier } from '../../src/erasure/contract.js'
+import { createLogFiles } from '../../src/erasure/log-files.js'
 import { createTargets } from '../../src/erasure/targets/registry.js'
 import { TargetError, type ErasureTarget, type ErasureWork } from '../../src/erasure/targets/contract.js'
 import type { StoredEvent } from '../../src/events/store.js'
@@ -10,7 +14,7 @@ import { archiveRange, archiverOf } from '../support/retaining.js'
 import { erasingRun } from '../support/erasing.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
-import { checkTarget } from '../contracts/erasure-target.js'
+import { checkLookedAt, checkTarget } from '../contracts/erasure-target.js'
 
 let world: World
 beforeAll(async () => {
@@ -138,6 +142,7 @@ async function leaveBehind({ organizationId, subjects }: ErasureWork): Promise<v
 const archiveAway = () => Promise.reject(new TargetError('archive_content', 'archive_unavailable'))
 const noMore = () => Promise.resolve({ done: true, value: undefined })
 // Never connected: asked for their names here, and below for what is not there.
+const logsAway = join(tmpdir(), 'annals-no-such-log')
 const away = createTargets(
   new MongoClient('mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100').db('away'),
   {
@@ -149,7 +154,13 @@ const away = createTargets(
     log: { locateAll: () => Promise.resolve(new Map()) },
     ledger: { entries: () => ({ [Symbol.asyncIterator]: () => ({ next: noMore }) }) as never },
   },
+  createLogFiles({ folder: logsAway, paths: [logsAway] }),
 )
+/** What it fails with while it is away, where that is not the database. */
+const failures: Readonly<Record<string, object>> = {
+  archive_content: { reason: 'archive_unavailable', targets: ['archive_content'] },
+  log_files: { reason: 'target_unavailable', passing: false, targets: ['log_files'] },
+}
 
 const targetNamed = (targets: readonly ErasureTarget[], name: string): ErasureTarget => {
   const target = targets.find((one) => one.name === name)
@@ -157,7 +168,9 @@ const targetNamed = (targets: readonly ErasureTarget[], name: string): ErasureTa
   return target
 }
 
-describe.each(away.map(({ name }) => name))('%s', (name) => {
+const nameOf = ({ name }: ErasureTarget) => name
+
+describe.each(away.filter(({ erases }) => erases !== false).map(nameOf))('%s', (name) => {
   test('erases all of the person and nothing of anybody else, and a repeat changes nothing', async () => {
     const { core } = world.api
     const organizationId = `org_target_${name}`
@@ -168,21 +181,48 @@ describe.each(away.map(({ name }) => name))('%s', (name) => {
     const target = targetNamed(core.erasing.deps.targets, name)
     await checkTarget({ core, work, target, canaries })
   }, 60_000)
+})
 
+describe.each(away.filter(({ erases }) => erases === false).map(nameOf))('%s', (name) => {
+  test('is looked at and changed by nobody: what is in it blocks until somebody takes it out', async () => {
+    const { core } = world.api
+    const folder = join(world.config.dataDirectory, 'logs')
+    await mkdir(folder, { recursive: true })
+    await writeFile(join(folder, 'work.log'), `{"msg":"a line"}\n{"msg":"${person.email}"}\n`)
+    const target = targetNamed(core.erasing.deps.targets, name)
+    const { keyset } = await core.eventOrganizations.ensure('org_target_looked_at', 'system')
+    const left: string[] = []
+    const work = {
+      ...workOfNobody,
+      keyset,
+      searched: identifiers,
+      onLeft: (place: string) => left.push(place),
+    }
+    await checkLookedAt({
+      target,
+      work,
+      takeOut: () => rm(join(folder, 'work.log')),
+    })
+    expect(new Set(left)).toEqual(new Set(['log_files/work.log:2']))
+  })
+})
+
+describe.each(away.map(nameOf))('%s', (name) => {
   test('is an error while it cannot be reached, and never counts nothing', async () => {
     const { keyset } = await world.api.core.eventOrganizations.ensure('org_target_away', 'system')
     const work = { ...workOfNobody, keyset }
     const target = targetNamed(away, name)
-    const asks = [() => target.scope(work), () => target.erase(work), () => target.verify(work)]
+    const asks = [
+      () => target.scope(work),
+      () => target.verify(work),
+      ...(target.erases === false ? [] : [() => target.erase(work)]),
+    ]
     for (const ask of asks) {
       const failure: unknown = await ask().then(
         (items) => items,
         (error: unknown) => error,
       )
-      const expected =
-        name === 'archive_content'
-          ? { reason: 'archive_unavailable', targets: ['archive_content'] }
-          : { reason: 'database_unavailable', passing: true }
+      const expected = failures[name] ?? { reason: 'database_unavailable', passing: true }
       expect(failureOf(failure)).toMatchObject(expected)
     }
   })

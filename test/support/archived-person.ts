@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { createArchiveKeys } from '../../src/archive/segment-keys.js'
 import { createSegmentsStore } from '../../src/archive/segments-store.js'
 import { createSegmentWriter } from '../../src/archive/segment-writer.js'
+import { createLogFiles } from '../../src/erasure/log-files.js'
 import { createArchivedContent } from '../../src/erasure/archived-content.js'
 import type { ErasureIdentifier } from '../../src/erasure/contract.js'
 import type { ErasingDependencies } from '../../src/erasure/erasing.js'
@@ -100,6 +101,7 @@ export const withArchive =
       writer: createSegmentWriter({ store, keys, spoolFolder: join(config.dataDirectory, 'spool') }),
       lifecycle: wrap(core.retention.lifecycle),
     })
-    const targets = createTargets(core.db, { archived, log: deps.log, ledger: deps.ledger })
+    const logs = createLogFiles({ folder: join(config.dataDirectory, 'logs'), paths: [] })
+    const targets = createTargets(core.db, { archived, log: deps.log, ledger: deps.ledger }, logs)
     return { ...deps, archived, targets }
   }

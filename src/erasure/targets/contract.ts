@@ -10,6 +10,8 @@ import type { OrganizationKeyset } from '../../keys/organization-keys.js'
 import type { CollectionName } from '../../mongo/collections.js'
 import type { ErasureReference } from '../contract.js'
 import type { TextMatcher } from '../matching.js'
+import type { Searched } from '../needles.js'
+import type { ReadPlace } from '../second-reader.js'
 
 /** One request, as targets see it. */
 export interface ErasureWork extends ErasureReference {
@@ -18,12 +20,18 @@ export interface ErasureWork extends ErasureReference {
   readonly subjects: readonly string[]
   /** Finds the identifiers whose hits are to go (all of them, while only counting). */
   readonly matcher: TextMatcher
+  /** The same identifiers, for a target that looks as the second reader does; absent where none is asked. */
+  readonly searched?: readonly Searched[]
   /** What came after this moment is about a new subject; undefined while only counting. */
   readonly until: Date | undefined
   /** Single fields that are to go, for targets that hold events; absent while only counting. */
   readonly texts?: TextsToRemove | undefined
   /** Says that it goes on: to be called at least each few seconds. */
   readonly beat: () => void
+  /** While verifying: told where something is left, by a target that can say so in fixed words and names of files. */
+  readonly onLeft?: (place: string) => void
+  /** While verifying: told what was gone through, by a target that nobody else looks at. */
+  readonly onRead?: (place: ReadPlace) => void
 }
 
 /** Clear fields, and other persons' blocks, that name the person and are to go. */
@@ -39,6 +47,8 @@ export interface ErasureTarget {
   readonly name: string
   /** The collections of MongoDB that it answers for. */
   readonly collections: readonly CollectionName[]
+  /** `false`: it holds nothing that Annals may remove, and is only looked at. */
+  readonly erases?: false
   /** Asked before anybody is fenced: could it do its part? Absent = where the database is. @throws TargetError */
   reach?(organizationId: string): Promise<void>
   /** Things that hold something of the person. */

@@ -10,11 +10,17 @@ import { archiveContent, type ArchiveTargetDependencies } from './archive.js'
 import type { ErasureTarget } from './contract.js'
 import { directoryTarget } from './directory.js'
 import { hotEvents, pendingEvents, restoredEvents } from './events.js'
+import type { LogFiles } from '../log-files.js'
+import { logFilesTarget } from './log-files.js'
 import { scansTarget } from './scans.js'
 import { setAsideEvents } from './set-aside.js'
 
 /** In the order in which they are erased: the archive, which may not be there, comes last. */
-export function createTargets(db: Db, archive: ArchiveTargetDependencies): readonly ErasureTarget[] {
+export function createTargets(
+  db: Db,
+  archive: ArchiveTargetDependencies,
+  logs: LogFiles,
+): readonly ErasureTarget[] {
   const events = eventCollection(db)
   return [
     pendingEvents(events),
@@ -23,6 +29,7 @@ export function createTargets(db: Db, archive: ArchiveTargetDependencies): reado
     restoredEvents(db),
     directoryTarget(subjectStore(db)),
     scansTarget(db),
+    logFilesTarget(logs),
     archiveContent(archive),
   ]
 }
