@@ -37,6 +37,7 @@ import { reapplyErasures, type Reapplied, type ReapplyingDependencies } from './
 import { createErasureProgress } from './erasure/progress.js'
 import { archivedEventSource } from './erasure/sources/archived-events.js'
 import { hotEventSource } from './erasure/sources/hot-events.js'
+import { createSealedProofs } from './erasure/sealed-proof.js'
 import { createTargets } from './erasure/targets/registry.js'
 import type { SystemEventWriter } from './events/contract.js'
 import { idForKey } from './events/intake.js'
@@ -215,7 +216,9 @@ export function assembleDuties({
     lifecycle: retention.lifecycle,
   })
   const erasureLedger = createErasureLedger(ledger)
+  const proofs = createSealedProofs({ store: ledger, log: logReading.log, finder })
   const erasing: ErasingDependencies = {
+    proofs,
     client,
     db,
     requests: erasures.requests,
@@ -327,6 +330,7 @@ export function assembleDuties({
     log: logStore,
     sealer: sealing.sealer,
     ledger: erasing.ledger,
+    proofs,
     journal,
     holds: retention.holds,
     lifecycle: retention.lifecycle,

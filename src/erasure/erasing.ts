@@ -17,7 +17,7 @@ import { fencedBy, principalsOf, searchedBy } from './begun.js'
 import { enterInLedger } from './completing.js'
 import type { ErasureIdentifier, ErasureReference, VerifyOutcome } from './contract.js'
 import { sealEvent } from './erasure-leaves.js'
-import { textManifest } from './manifests.js'
+import { manifestPath, textManifest } from './manifests.js'
 import { createTextMatcher } from './matching.js'
 import { createPreparing, type Preparing, type PreparingDependencies } from './preparing.js'
 import type { ErasureProgressDocument } from './progress.js'
@@ -154,6 +154,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         await deps.journal.note({ kind: 'erased', organizationId, requestId, ...by, manifests: named })
         const metadata = { manifest, ...by, events: before, exempt }
         const { id } = await sealEvent(deps, request, 'annals.subject.erased', metadata, beat)
+        await deps.proofs.put(organizationId, manifestPath(request, 'text'), id)
         await progress.set(request, { erasedEventId: id })
       })
     },

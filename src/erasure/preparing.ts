@@ -20,8 +20,9 @@ import { allHeld, keep, readKept } from './keeping.js'
 import { allArchivedHeld, keepArchived, readArchivedKept } from './keeping-archived.js'
 import type { ErasureJournal } from './journal.js'
 import type { ErasureLedger } from './ledger.js'
-import { subjectManifest, type FieldName } from './manifests.js'
+import { manifestPath, subjectManifest, type FieldName } from './manifests.js'
 import { openRequestKey, restrictedName } from './sealed.js'
+import type { SealedProofs } from './sealed-proof.js'
 import type { ErasureTarget } from './targets/contract.js'
 import { reachAll } from './targets/reach.js'
 
@@ -31,6 +32,7 @@ export interface PreparingDependencies extends BegunDependencies, LeavesDependen
   readonly holds: Pick<HoldService, 'active'>
   readonly lifecycle: Lifecycle
   readonly ledger: ErasureLedger
+  readonly proofs: SealedProofs
   readonly journal: Pick<ErasureJournal, 'note'>
   readonly targets: readonly ErasureTarget[]
   readonly archived: ArchivedContent
@@ -149,6 +151,8 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
         })
         const metadata = { manifest, ...by, subjects: subjects.length }
         const { id, leaf } = await sealEvent(deps, request, 'annals.subject.erasure_started', metadata, beat)
+        // Before anything of an archive can go: it says by itself why.
+        await deps.proofs.put(organizationId, manifestPath(request, 'subjects'), id)
         const cutOff = { generation: leaf.generation, index: leaf.index }
         await progress.set(request, { startedEventId: id, cutOff })
       })

@@ -13,6 +13,7 @@ import { notFound } from '../errors.js'
 import type { ErasureJournal } from '../erasure/journal.js'
 import type { ErasureLedger } from '../erasure/ledger.js'
 import type { RemovedField } from '../erasure/manifests.js'
+import type { SealedProofs } from '../erasure/sealed-proof.js'
 import type { SystemEventWriter } from '../events/contract.js'
 import type { EventFinder } from '../events/finding.js'
 import type { StoredEvent } from '../events/store.js'
@@ -25,7 +26,7 @@ import type { Sealer } from '../transparency-log/sealer.js'
 import type { LogStore } from '../transparency-log/store.js'
 import type { RedactionFailure, RedactionReference } from './contract.js'
 import { commitmentIn, hasValue } from './fields.js'
-import { redactionManifest } from './manifest.js'
+import { redactionManifest, redactionManifestPath } from './manifest.js'
 import type { FieldRemoval } from './removal.js'
 import type { RedactionDocument, RedactionStore } from './store.js'
 
@@ -36,6 +37,7 @@ export interface RedactorDependencies {
   readonly log: Pick<LogStore, 'locate' | 'locateAll'>
   readonly sealer: Sealer
   readonly ledger: Pick<ErasureLedger, 'putManifest'>
+  readonly proofs: SealedProofs
   readonly journal: Pick<ErasureJournal, 'note'>
   readonly holds: Pick<HoldService, 'active'>
   readonly lifecycle: Lifecycle
@@ -186,6 +188,8 @@ export function createRedactor(deps: RedactorDependencies): Redactor {
         manifests: { fields: manifest },
       })
       await untilSealed(organizationId, [eventId], beat)
+      // Before anything of an archive goes: it says by itself why.
+      await deps.proofs.put(organizationId, redactionManifestPath(reference), eventId)
       for (let round = 0; ; round += 1) {
         beat()
         await removal.fromHot(organizationId, removed)

@@ -12,7 +12,7 @@ import type { ArchiveStore } from '../archive/stores/contract.js'
 import { LogError } from '../transparency-log/errors.js'
 import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
 import { ed25519Verifier, parseVerifierKey, verifierKey } from '../transparency-log/note-key.js'
-import type { Verifier } from '../transparency-log/note.js'
+import { maxNoteBytes, type Verifier } from '../transparency-log/note.js'
 import { walkArchive, type ArchiveReport, type ArchiveWalkOptions } from './archive-walk.js'
 import { TrustError } from './errors.js'
 import { nameOfOrigin } from './trust.js'
@@ -88,6 +88,7 @@ export async function verifyArchive(
     ...options,
     sha256: sha256Of,
     manifest: ledger === undefined ? undefined : manifestsIn(ledger),
+    erasureProofs: ledger === undefined ? undefined : (organizationId) => proofsIn(ledger, organizationId),
     verifiers: readable(() => verifiersOf(keys)),
     logVerifiers: (organizationId, generation) =>
       pinned.length === 0 ? undefined : pinned.map((key) => renamed(key, organizationId, generation)),
@@ -111,16 +112,12 @@ function renamed(
 /** Manifests of erasures by their hash. Nothing else says which one an event names, so those of an organization are hashed. */
 function manifestsIn(ledger: Pick<ArchiveStore, 'get' | 'list'>) {
   const known = new LRUCache<string, string>({ max: maxManifests })
-  const read = (path: string) =>
-    readObject(ledger, path, maxManifestBytes).catch((error: unknown) => {
-      // No manifest of an erasure is so large.
-      if (error instanceof SegmentFault) return undefined
-      throw error
-    })
+  const read = (path: string) => readUpTo(ledger, path, maxManifestBytes)
   return async (organizationId: string, named: string): Promise<Uint8Array | undefined> => {
     const name = (hash: string) => `${organizationId}/${hash}`
     if (!known.has(name(named)))
-      for await (const { path } of ledger.list(`${organizationId}/erasures/`)) {
+      for await (const { path } of ledger.list(erasuresOf(organizationId))) {
+        if (path.endsWith(proofEnd)) continue
         const bytes = await read(path)
         if (bytes !== undefined) known.set(name(sha256Of(bytes)), path)
       }
@@ -128,6 +125,28 @@ function manifestsIn(ledger: Pick<ArchiveStore, 'get' | 'list'>) {
     return path === undefined ? undefined : read(path)
   }
 }
+
+/** Everything there that may be the proof of a sealed event. */
+async function* proofsIn(
+  ledger: Pick<ArchiveStore, 'get' | 'list'>,
+  organizationId: string,
+): AsyncGenerator<Uint8Array> {
+  for await (const { path } of ledger.list(erasuresOf(organizationId))) {
+    if (!path.endsWith(proofEnd)) continue
+    const bytes = await readUpTo(ledger, path, maxNoteBytes)
+    if (bytes !== undefined) yield bytes
+  }
+}
+
+const erasuresOf = (organizationId: string) => `${organizationId}/erasures/`
+const proofEnd = '.proof'
+
+/** undefined for one that is not there, or larger than such a thing can be. */
+const readUpTo = (store: Pick<ArchiveStore, 'get'>, path: string, maxBytes: number) =>
+  readObject(store, path, maxBytes).catch((error: unknown) => {
+    if (error instanceof SegmentFault) return undefined
+    throw error
+  })
 
 async function publishedKeys(store: Pick<ArchiveStore, 'get'>): Promise<string[]> {
   try {

@@ -22,6 +22,7 @@ import { equalHashes } from '../transparency-log/hash.js'
 import type { Verifier } from '../transparency-log/note.js'
 import { ArchiveExpiries, GoneEvents, revisionThatCounts, type ExpiringSegment } from './archive-expiries.js'
 import type { Excuse, FieldState, Finding, LeafName } from './contract.js'
+import { provedErasure } from './erasure-proof-check.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import { FieldCounts, Findings } from './findings.js'
 import { nodeRules } from './node-rules.js'
@@ -71,6 +72,8 @@ export interface ArchiveWalkOptions {
   /** The manifest of an erasure by its hash; it need not be trusted. */
   readonly manifest?:
     ((organizationId: string, sha256: string) => Promise<Uint8Array | undefined>) | undefined
+  /** The proofs that erasures of an organization were sealed, from the ledger; they need not be trusted. */
+  readonly erasureProofs?: ((organizationId: string) => AsyncIterable<Uint8Array>) | undefined
   readonly onProgress?: (leaves: number, total: number) => void
 }
 
@@ -93,6 +96,8 @@ interface Current {
   /** SHA-256 of its last records manifest; undefined where that could not be read. */
   readonly last: string | undefined
   readonly root: Uint8Array
+  /** Those that its newest segment names. */
+  readonly logKeys: readonly string[]
 }
 
 class ArchiveWalk {
@@ -124,7 +129,7 @@ class ArchiveWalk {
   async run(): Promise<ArchiveReport> {
     for await (const { from, to } of this.#list()) this.#total += to - from
     for await (const segment of this.#list((path) => this.#unknown(path))) await this.#segment(segment)
-    this.#closeLog()
+    await this.#closeLog()
     await this.#settleExpiries()
     return {
       logs: this.#logs,
@@ -176,7 +181,7 @@ class ArchiveWalk {
     }
     this.#segments += 1
     if (this.#current?.log.organizationId !== organizationId) await this.#settleExpiries()
-    const before = this.#enter(range)
+    const before = await this.#enter(range)
     const started = this.#leaves
     const gone = new GoneEvents()
     try {
@@ -210,12 +215,12 @@ class ArchiveWalk {
   }
 
   /** The segment before, where this one has to go on from it. */
-  #enter(range: SegmentRange): Current | undefined {
+  async #enter(range: SegmentRange): Promise<Current | undefined> {
     const current = this.#current
     const isOfLog =
       current?.log.organizationId === range.organizationId && current.log.generation === range.generation
     if (!isOfLog) {
-      this.#closeLog()
+      await this.#closeLog()
       return undefined
     }
     if (current.log.to === range.from) return current
@@ -238,13 +243,17 @@ class ArchiveWalk {
       const detail = `two different trees of ${String(checkpoint.size)} leaves were signed`
       this.#findings.add({ code: 'checkpoint_inconsistent', at: records.path, detail })
     }
-    this.#leave(range, records.sha256, checkpoint)
+    this.#leave(range, records.sha256, { ...checkpoint, logKeys: records.manifest.logKeys })
   }
 
   #leave(
     range: SegmentRange,
     last: string | undefined,
-    checkpoint?: { readonly size: number; readonly root: Uint8Array },
+    checkpoint?: {
+      readonly size: number
+      readonly root: Uint8Array
+      readonly logKeys: readonly string[]
+    },
   ): void {
     const { organizationId, generation, from, to } = range
     const known = this.#current
@@ -259,7 +268,7 @@ class ArchiveWalk {
       size: isNewer ? checkpoint.size : (known?.log.size ?? 0),
       root: base64(root),
     }
-    this.#current = { log, last, root }
+    this.#current = { log, last, root, logKeys: checkpoint?.logKeys ?? known?.logKeys ?? [] }
   }
 
   async #account(organizationId: string): Promise<void> {
@@ -280,13 +289,26 @@ class ArchiveWalk {
   }
 
   /** What nothing has accounted for by the end of a log is missing. */
-  #settle(): void {
+  async #settle(): Promise<void> {
     const settled = this.#erasures
     if (settled === undefined) return
+    if (settled.erasures.waits) await this.#meetProved(settled.erasures)
     settled.erasures.settle()
     for (const finding of settled.findings.sorted())
       this.#findings.add({ ...finding, at: `${settled.of} ${finding.at}` })
     this.#erasures = undefined
+  }
+
+  /** The events of erasures that are not archived yet stand behind all that is: the ledger has their proofs. */
+  async #meetProved(erasures: Erasures): Promise<void> {
+    const { erasureProofs, logVerifiers } = this.options
+    if (this.#current === undefined || erasureProofs === undefined) return
+    const { log, logKeys } = this.#current
+    for await (const bytes of erasureProofs(log.organizationId)) {
+      const event = provedErasure(bytes, { range: log, logKeys }, logVerifiers)
+      if (event !== undefined) await erasures.meet(event)
+      if (!erasures.waits) return
+    }
   }
 
   async #settleExpiries(): Promise<void> {
@@ -295,8 +317,8 @@ class ArchiveWalk {
     for (const finding of findings) this.#findings.add(finding)
   }
 
-  #closeLog(): void {
-    this.#settle()
+  async #closeLog(): Promise<void> {
+    await this.#settle()
     if (this.#current === undefined) return
     this.#logCount += 1
     if (this.#logs.length < maxLogs) this.#logs.push(this.#current.log)

@@ -125,6 +125,11 @@ export class Erasures {
     this.counts.add('erased')
   }
 
+  /** Is anything gone that nothing accounts for so far? */
+  get waits(): boolean {
+    return this.#persons.size > 0 || this.#fields.size > 0
+  }
+
   /** Nothing more comes: what is left is missing. */
   settle(): void {
     const left = [...this.#fields.values()]

@@ -56,7 +56,7 @@ export function provedExpiry(
 }
 
 /** The event of a receipt that holds in a log of the organization, of this generation or a later one. */
-function provedEvent(
+export function provedEvent(
   receipt: Receipt,
   { organizationId, generation }: SegmentRange,
   { logKeys }: Pick<RecordsManifest, 'logKeys'>,
