@@ -21,6 +21,13 @@ export type Send = (request: TransportRequest) => Promise<Response>
 const defaultTimeoutMs = 30_000
 
 /**
+ * What a request needs whose body is a stream; `duplex` is missing in some type declarations. Where redirects are
+ * followed, the standard's fetch sends a clone of the request, and Node's keeps all that was sent for the original, as
+ * long as the request lasts. A stream cannot follow a redirect anyway.
+ */
+const streamedBody = { duplex: 'half', redirect: 'error' } as const
+
+/**
  * Makes the function that sends. A 2xx answer is returned, its body unread.
  * @throws (each call) AnnalsClientError
  */
@@ -29,8 +36,7 @@ export function createTransport({ url, key, fetch = globalThis.fetch }: ClientOp
   return async ({ method, path, headers, body, signal, timeoutMs, keepalive }) => {
     const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)]
     const present = signals.filter((one) => one !== undefined)
-    // `duplex` is needed with a streamed body, and missing in some type declarations.
-    const streamed: { duplex?: 'half' } = body instanceof ReadableStream ? { duplex: 'half' } : {}
+    const streamed = body instanceof ReadableStream ? streamedBody : {}
     const init: RequestInit = {
       method,
       headers: { authorization: `Bearer ${key}`, ...headers },

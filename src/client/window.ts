@@ -19,7 +19,8 @@ const maxEntries = 5_000
 const maxCharacters = 16 * 1_048_576
 
 export class Window<Tag> {
-  #entries: Entry<Tag>[] = []
+  /** Empty below `#first`: what is answered is let go of at once, not when the list is cut. */
+  #entries: (Entry<Tag> | undefined)[] = []
   #first = 0
   #characters = 0
 
@@ -39,7 +40,7 @@ export class Window<Tag> {
   }
 
   unanswered(): Entry<Tag>[] {
-    return this.#entries.slice(this.#first).filter((entry) => !entry.answered)
+    return this.#entries.slice(this.#first).flatMap((entry) => (entry?.answered === false ? [entry] : []))
   }
 
   /** Lets go of what is answered from the front. @returns the last of it: everything up to it is answered */
@@ -52,6 +53,7 @@ export class Window<Tag> {
     ) {
       last = entry
       this.#characters -= entry.text.length
+      this.#entries[this.#first] = undefined
       this.#first += 1
     }
     if (this.#first > 1_024) {

@@ -12,6 +12,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createProgress } from '../../src/cli/import/progress.js'
 import { runImport, type ImportOptions } from '../../src/cli/import/run.js'
@@ -50,8 +52,16 @@ const text = (organizationId: string, from: number, to: number) =>
 const stored = (organizationId: string) =>
   world.api.core.events.countDocuments({ organizationId, category: { $ne: 'system' } })
 
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
 const none = createProgress({ write: () => true }, 'none')
-const importFile = (file: string, options: Partial<ImportOptions> = {}, input = Readable.from([])) =>
+const importFile = (
+  file: string,
+  options: Partial<ImportOptions> = {},
+  input = Readable.from([]),
+  progress = none,
+) =>
   runImport(
     createClient({ url: world.url, key: world.ownerKey }),
     {
@@ -65,7 +75,7 @@ const importFile = (file: string, options: Partial<ImportOptions> = {}, input = 
       ...options,
     },
     input,
-    none,
+    progress,
   )
 const fileOf = (content: string | Buffer) => {
   const path = join(folder, 'events.ndjson')
@@ -172,6 +182,27 @@ describe('a file', () => {
     expect(read.body).toMatchObject({ metadata: { tiny: 1e-300, text: '}}' } })
     expect(await stored('org_other')).toBe(0)
     await expect(importFile(file)).rejects.toMatchObject({ code: 'wrong_state' })
+  })
+
+  test('of any length is held in constant memory: what was answered is let go of', async () => {
+    const line = `${JSON.stringify({ ...event('org_long', 0), pad: 'x'.repeat(200_000) })}\n`
+    const lines = 500
+    const file = fileOf(line.repeat(lines))
+    const held: { line: number; bytes: number }[] = []
+    await importFile(file, {}, undefined, {
+      ...none,
+      update: ({ line: at }) => {
+        if (at < (lines * (held.length + 1)) / 4) return
+        collectGarbage()
+        const { heapUsed, external } = process.memoryUsage()
+        held.push({ line: at, bytes: heapUsed + external })
+      },
+    })
+    const [early, late] = [held[0], held.at(-1)]
+    if (early === undefined || late === undefined) throw new Error('no progress was reported')
+    const read = (late.line - early.line) * line.length
+    expect(read).toBeGreaterThan(40 * 1_048_576)
+    expect(late.bytes - early.bytes).toBeLessThan(read / 3)
   })
 
   test('that is another one now is not gone on with', async () => {
