@@ -4,7 +4,7 @@
  */
 import { AnnalsError } from '../src/errors.js'
 import type { Logger } from '../src/logging.js'
-import type { RunKind, RunReason, RunStep } from '../src/retention/contract.js'
+import type { RunKind, RunReason, RunStep, StepProgress } from '../src/retention/contract.js'
 import type { Expired, Expirer, RewriteState } from '../src/retention/expirer.js'
 import {
   expireWorkflowId,
@@ -16,6 +16,7 @@ import {
 import type { ExpiryPlanner } from '../src/retention/expiry-planning.js'
 import type { RunStore } from '../src/retention/runs.js'
 import { createReporting } from './reporting.js'
+import { keptIn } from './run-progress.js'
 import { reasonOf } from './retention-failures.js'
 
 export interface ExpiryActivities {
@@ -28,8 +29,8 @@ export interface ExpiryActivities {
   /** Fails with `not_sealed` until it is. */
   proveExpired(input: ExpireInput): Promise<void>
   deleteExpired(input: ExpireInput): Promise<Expired>
-  noteExpiryStep(input: ExpireInput, runId: string, step: RunStep): Promise<void>
-  finishExpiry(input: ExpireInput, runId: string, done: Expired): Promise<void>
+  noteExpiryStep(input: ExpireInput, runId: string, step: RunStep): Promise<StepProgress | undefined>
+  finishExpiry(input: ExpireInput, runId: string, done: Expired): Promise<StepProgress | undefined>
   stopExpiry(input: ExpireInput, runId: string, step: RunStep, reason: RunReason): Promise<void>
 }
 
@@ -42,7 +43,10 @@ export interface ExpiryActivityDependencies {
   readonly stopping: AbortSignal
 }
 
-const runKind: Readonly<Record<ExpiryKind, RunKind>> = { content: 'content_expiry' }
+const runKind: Readonly<Record<ExpiryKind, RunKind>> = {
+  content: 'content_expiry',
+  records: 'record_expiry',
+}
 
 export function createExpiryActivities(deps: ExpiryActivityDependencies): ExpiryActivities {
   const { expirer, planner, runs, logger, stopping } = deps
@@ -74,12 +78,12 @@ export function createExpiryActivities(deps: ExpiryActivityDependencies): Expiry
           at: new Date(),
         }),
       ),
-    rewriteExpired: (input) => reporting((options) => expirer.rewrite(input, options)),
+    rewriteExpired: (input) => reporting((options) => expirer.rewrite(input, options), keptIn(runs, input)),
     proveExpired: (input) =>
       reporting(async () => {
         if (!(await expirer.prove(input))) throw notSealed()
       }),
-    deleteExpired: (input) => reporting((options) => expirer.remove(input, options)),
+    deleteExpired: (input) => reporting((options) => expirer.remove(input, options), keptIn(runs, input)),
     noteExpiryStep: ({ organizationId }, runId, step) =>
       reporting(() => runs.progress(organizationId, runId, { step }, new Date())),
     finishExpiry: ({ organizationId }, runId, { counts, bytes }) =>

@@ -3,15 +3,30 @@
  * errors of stores and databases name paths and values.
  */
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity'
+import type { StepProgress } from '../src/retention/contract.js'
 
 export interface Step {
-  /** What the next heartbeats say: leaves, or events, so far. */
-  readonly onProgress: (done: number) => void
+  /** What the next heartbeats say: leaves, or events, so far, and the bytes of them. */
+  readonly onProgress: (done: number, bytes?: number) => void
   /** The worker is stopping, or the activity was cancelled. */
   readonly signal: AbortSignal
 }
 
-export type Reporting = <T>(body: (step: Step) => Promise<T>) => Promise<T>
+/** Of whom a step is, to whoever keeps how far it is. */
+export interface Execution {
+  readonly workflowId: string
+  /** Temporal's run id. */
+  readonly runId: string
+}
+
+export interface Scope {
+  /** Leaves, or events, in all. Absent = nobody knows. */
+  readonly total?: number
+  /** Keeps how far the step is where others see it: at each beat, and when it has ended well. A failure is passed over. */
+  readonly keep?: (progress: StepProgress, execution: Execution) => Promise<void>
+}
+
+export type Reporting = <T>(body: (step: Step) => Promise<T>, scope?: Scope) => Promise<T>
 
 export interface ReportingOptions {
   readonly stopping: AbortSignal
@@ -24,13 +39,29 @@ const beatEveryMs = 5_000
 
 /** Beats by a timer of its own: what answers slowly must not look like a dead worker. */
 export function createReporting({ stopping, codeOf, onFailure }: ReportingOptions): Reporting {
-  return async (body) => {
+  return async (body, { total, keep } = {}) => {
     const context = Context.current()
-    let progress = 0
-    const timer = setInterval(() => context.heartbeat(progress), beatEveryMs)
+    let progress: StepProgress = { done: 0, total: total ?? null, bytes: null }
+    let keeping: Promise<void> | undefined
+    const { workflowExecution } = context.info
+    const keepOne = async () => {
+      if (workflowExecution !== undefined) await keep?.(progress, workflowExecution).catch(() => undefined)
+      keeping = undefined
+    }
+    const timer = setInterval(() => {
+      context.heartbeat(progress)
+      // One at a time: a database that answers slowly is not asked again meanwhile.
+      if (progress.done > 0) keeping ??= keepOne()
+    }, beatEveryMs)
     const signal = AbortSignal.any([stopping, context.cancellationSignal])
+    const onProgress = (done: number, bytes?: number) => {
+      progress = { ...progress, done, bytes: bytes ?? progress.bytes }
+    }
     try {
-      return await body({ onProgress: (done) => (progress = done), signal })
+      const result = await body({ onProgress, signal })
+      await keeping
+      if (progress.done > 0) await keepOne()
+      return result
     } catch (error) {
       if (context.cancellationSignal.aborted) throw new CancelledFailure('cancelled')
       const type = codeOf(error)

@@ -13,11 +13,13 @@ import {
   type RunCounts,
   type RunReason,
   type RunStep,
+  type StepProgress,
 } from '../src/retention/contract.js'
 import { LifecycleMovedError } from '../src/retention/lifecycle.js'
 import type { Planner } from '../src/retention/planning.js'
 import type { RunStore } from '../src/retention/runs.js'
 import { createReporting } from './reporting.js'
+import { keptIn } from './run-progress.js'
 import { reasonOf } from './retention-failures.js'
 
 export interface ArchiveDone {
@@ -35,8 +37,10 @@ export interface RetentionActivities {
   verifySegment(range: ArchiveInput): Promise<void>
   recordSegment(range: ArchiveInput): Promise<void>
   deleteHot(range: ArchiveInput): Promise<ArchiveDone>
-  noteStep(range: ArchiveInput, runId: string, step: RunStep): Promise<void>
-  finishArchive(range: ArchiveInput, runId: string, done: ArchiveDone): Promise<void>
+  /** @returns how far the step before came */
+  noteStep(range: ArchiveInput, runId: string, step: RunStep): Promise<StepProgress | undefined>
+  /** @returns how far the last step came */
+  finishArchive(range: ArchiveInput, runId: string, done: ArchiveDone): Promise<StepProgress | undefined>
   stopArchive(range: ArchiveInput, runId: string, step: RunStep, reason: RunReason): Promise<void>
 }
 
@@ -79,10 +83,10 @@ export function createRetentionActivities(deps: RetentionActivityDependencies): 
           at: new Date(),
         }),
       ),
-    exportSegment: (range) => reporting((options) => archiver.write(range, options)),
-    verifySegment: (range) => reporting((options) => archiver.verify(range, options)),
+    exportSegment: (range) => reporting((options) => archiver.write(range, options), keptIn(runs, range)),
+    verifySegment: (range) => reporting((options) => archiver.verify(range, options), keptIn(runs, range)),
     recordSegment: (range) => reporting(() => archiver.record(range)),
-    deleteHot: (range) => reporting((options) => archiver.remove(range, options)),
+    deleteHot: (range) => reporting((options) => archiver.remove(range, options), keptIn(runs, range)),
     noteStep: ({ organizationId }, runId, step) =>
       reporting(() => runs.progress(organizationId, runId, { step }, new Date())),
     finishArchive: ({ organizationId }, runId, { counts, bytes }) =>

@@ -35,6 +35,7 @@ import { createOffboardingService } from './offboarding/service.js'
 import { redactionPaths } from './redaction/openapi.js'
 import { redactionRoutes } from './redaction/routes.js'
 import { createRedactionService } from './redaction/service.js'
+import { createRunRetrier } from './retention/retry-run.js'
 import { retentionRoutes } from './retention/routes.js'
 import { createSweepStarter } from './retention/start-sweep.js'
 import { scanPaths } from './scans/openapi.js'
@@ -126,7 +127,11 @@ export async function openApi(
       actionSchemas: actionSchemaRoutes(core),
       keys: accessKeyRoutes({ keys: core.accessKeys, cursors: core.cursors }),
       scans: createScans(core, temporal, logger),
-      retention: retentionRoutes({ ...core, sweeps: createSweepStarter(temporal, logger) }),
+      retention: retentionRoutes({
+        ...core,
+        sweeps: createSweepStarter(temporal, logger),
+        retries: createRunRetrier({ runs: core.retention.runs, temporal, logger }),
+      }),
       holds: holdRoutes({
         ...core,
         holds: core.retention.holds,

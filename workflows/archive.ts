@@ -37,25 +37,25 @@ const steps = {
 } as const
 
 export async function archive(range: ArchiveInput): Promise<ArchiveResult> {
-  const run = await beginArchive(range, executionOf(archiveWorkflowId(range)))
+  const execution = executionOf(archiveWorkflowId(range))
   return takeSteps(
     {
       title: `**Archive** ${leavesOf(range)}`,
       steps,
       first: 'exporting',
-      note: (step) => noteStep(range, run, step),
-      stop: (step, reason) => stopArchive(range, run, step, reason),
+      begin: () => beginArchive(range, execution),
+      note: (run, step) => noteStep(range, run, step),
+      stop: (run, step, reason) => stopArchive(range, run, step, reason),
     },
-    async (at): Promise<ArchiveResult> => {
+    async ({ runId, at, done }): Promise<ArchiveResult> => {
       const state = await exportAndRecord(range, at)
       if (state === 'taken') {
-        await finishArchive(range, run, { counts: {}, bytes: {} })
+        await finishArchive(range, runId, { counts: {}, bytes: {} })
         return { state }
       }
       await at('deleting')
-      const done = await long('Delete what was read back, and log it').deleteHot(range)
-      await finishArchive(range, run, done)
-      await at('done')
+      const removed = await long('Delete what was read back, and log it').deleteHot(range)
+      done(await finishArchive(range, runId, removed))
       return { state: 'done' }
     },
   )

@@ -53,31 +53,30 @@ const steps = {
 } as const
 
 export async function expire(input: ExpireInput): Promise<ExpireResult> {
-  const run = await beginExpiry(input, executionOf(expireWorkflowId(input)))
+  const execution = executionOf(expireWorkflowId(input))
   return takeSteps(
     {
       title: `**Expiry** of ${input.kind}, ${leavesOf(input)}`,
       steps,
       first: 'rewriting',
-      note: (step) => noteExpiryStep(input, run, step),
-      stop: (step, reason) => stopExpiry(input, run, step, reason),
+      begin: () => beginExpiry(input, execution),
+      note: (run, step) => noteExpiryStep(input, run, step),
+      stop: (run, step, reason) => stopExpiry(input, run, step, reason),
       // A log that seals nothing for ten minutes stands still.
       reasonOf: (error) => (failureType(error) === notSealedYet ? 'log_unreadable' : reasonOf(error)),
     },
-    async (at): Promise<ExpireResult> => {
+    async ({ runId, at, done }): Promise<ExpireResult> => {
       await at('rewriting')
       const found = await long('Decide, and write what stays').rewriteExpired(input)
       if (found !== 'recorded') {
-        await finishExpiry(input, run, { counts: {}, bytes: {} })
-        await at('done')
+        done(await finishExpiry(input, runId, { counts: {}, bytes: {} }))
         return { state: found }
       }
       await at('logging')
       await sealed.proveExpired(input)
       await at('deleting')
-      const done = await long('Delete what has expired').deleteExpired(input)
-      await finishExpiry(input, run, done)
-      await at('done')
+      const removed = await long('Delete what has expired').deleteExpired(input)
+      done(await finishExpiry(input, runId, removed))
       return { state: 'done' }
     },
   )

@@ -122,7 +122,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       // Before the first event is read: what is in the ledger by now is gone from the events.
       const ledgerSequence = await deps.ledger.newest(range.organizationId)
       const evidence = await readEvidence(log, deps.logKeys, range)
-      const seenLeaves = { allOfArchiving: true }
+      const seenLeaves = { allOfArchiving: true, hotBytes: 0 }
       const written = await writer
         .write(range, noting(leavesOf(range, options.signal), seenLeaves), {
           evidence,
@@ -131,6 +131,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
           lockUntil: await lockOf(range),
           beforeContent: () => requireUnrecorded(range),
           ...options,
+          onProgress: (leaves) => options.onProgress?.(leaves, seenLeaves.hotBytes),
         })
         .catch((error: unknown) => {
           if (!(error instanceof TakenOverError)) throw error
@@ -162,6 +163,7 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       if (manifest === undefined) return
       if (manifest !== written.content.manifestSha256)
         throw new SegmentFault('manifest_foreign', written.content.manifestPath, 'it is not what was written')
+      options.onProgress?.(range.to - range.from, written.records.file.bytes + written.content.file.bytes)
       await segments.keepVerified(range, manifest)
     },
 
@@ -195,13 +197,14 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
   }
 }
 
-/** Gives the leaves on, and notes whether all of them are events that archiving wrote of itself. */
+/** Gives the leaves on, and notes whether all of them are events that archiving wrote of itself, and their bytes. */
 async function* noting(
   batches: AsyncIterable<SegmentLeaf[]>,
-  seen: { allOfArchiving: boolean },
+  seen: { allOfArchiving: boolean; hotBytes: number },
 ): AsyncGenerator<SegmentLeaf[]> {
   for await (const leaves of batches) {
     seen.allOfArchiving &&= leaves.every(({ record }) => isOfArchiving(record))
+    for (const { hotBytes = 0 } of leaves) seen.hotBytes += hotBytes
     yield leaves
   }
 }

@@ -71,8 +71,11 @@ export interface ArchiveInput {
 export const runKinds = ['archive', 'content_expiry', 'record_expiry', 'restore'] as const
 export type RunKind = (typeof runKinds)[number]
 
-/** `superseded`: it needed an operator, and a later execution took the range up again. */
-export const runStates = ['running', 'done', 'needs_operator', 'superseded'] as const
+/**
+ * `superseded`: it needed an operator, and a later execution took the range up again. `failed`: a restore that was given
+ * up, which nothing takes up again.
+ */
+export const runStates = ['running', 'done', 'needs_operator', 'superseded', 'failed'] as const
 export type RunState = (typeof runStates)[number]
 
 /** The steps of runs, in the order they are taken; each kind takes some of them. */
@@ -102,6 +105,7 @@ export const runReasons = [
   'clock_refused',
   'log_unreadable',
   'keys_unavailable',
+  'cancelled',
   'internal',
 ] as const
 export type RunReason = (typeof runReasons)[number]
@@ -116,8 +120,10 @@ export interface RunCounts {
   readonly deleted?: number
   /** Events that stayed because a hold covers them. */
   readonly held?: number
-  /** Events that stayed because their content never expires. */
+  /** Events that stayed because their content, or record, never expires. */
   readonly kept?: number
+  /** Leaves whose records stayed because the archive locks them for longer than the policy says. */
+  readonly locked?: number
 }
 
 export interface RunBytes {
@@ -125,7 +131,34 @@ export interface RunBytes {
   readonly hot?: number
   /** In the archive, both files of the segment. */
   readonly archived?: number
+  /** In the archive: read back and found right, right before what they are a copy of was deleted. */
+  readonly verified?: number
 }
+
+/** How far a step is; the workflow's details, heartbeats and `GET …/retention/runs` show it. */
+export interface StepProgress {
+  /** Leaves, or events, so far. */
+  readonly done: number
+  /** Leaves in all; null where nobody knows. */
+  readonly total: number | null
+  /** Bytes that the step has read; null where it does not say. */
+  readonly bytes: number | null
+}
+
+/** What the query `state` and the update `retry` of the workflow of a segment answer. */
+export interface RunStanding {
+  readonly state: RunState
+  readonly step: RunStep
+  readonly reason: RunReason | null
+  /** `run_…`; null before its row is written. */
+  readonly runId: string | null
+  /** Of steps that have ended. */
+  readonly progress: Partial<Readonly<Record<RunStep, StepProgress>>>
+}
+
+/** Names that the workflows of segments are reached by. */
+export const retryUpdateName = 'retry'
+export const stateQueryName = 'state'
 
 /** Starts a sweep outside of its schedule. Implemented over Temporal's client; asked by `POST …/retention/run`. */
 export interface SweepStarter {
@@ -136,6 +169,21 @@ export interface SweepStarter {
   startSweep(organizationId: string): Promise<{ readonly workflowId: string }>
 }
 
+/** Takes up again what stands still. Implemented over Temporal's client; asked by `POST …/retention/runs/:id/retry`. */
+export interface RunRetrier {
+  /**
+   * Has the workflow of a run take its steps once more: starts it, or tells the one that is under way not to stop.
+   * @throws AnnalsError `not_found`; `wrong_state` where the run needs no operator; `temporal_unavailable`
+   */
+  retry(organizationId: string, runId: string): Promise<RetryStarted>
+}
+
+export interface RetryStarted {
+  readonly workflowId: string
+  readonly state: RunState
+  readonly step: RunStep
+}
+
 /** Ranges that are due, one of each organization; `next` goes on after them, null = there are no more. */
 export interface DuePage {
   readonly ranges: readonly ArchiveInput[]
@@ -144,6 +192,7 @@ export interface DuePage {
 
 export const retentionTaskQueue = 'annals-retention'
 export const sweepWorkflowType = 'retentionSweep'
+export const archiveWorkflowType = 'archive'
 
 /** The failure of a step that has to be taken again from the export: something else moved (lifecycle.ts). */
 export const lifecycleMoved = 'lifecycle_moved'

@@ -2,12 +2,14 @@
 import type { ArchiveInput, RunReason, SweepPlace } from './contract.js'
 
 /** What expires of a segment. */
-export type ExpiryKind = 'content'
+export type ExpiryKind = 'content' | 'records'
 
 /** What `expire/<org>/<generation>.<from>-<to>` is started with. References only. */
 export interface ExpireInput extends ArchiveInput {
   readonly kind: ExpiryKind
 }
+
+export const expireWorkflowType = 'expire'
 
 export const expireWorkflowId = ({ organizationId, generation, from, to }: ArchiveInput): string =>
   `expire/${organizationId}/${String(generation)}.${String(from)}-${String(to)}`

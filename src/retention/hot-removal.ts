@@ -142,10 +142,9 @@ export function createHotRemoval(deps: HotRemovalDependencies): RemoveHot {
       const segment = await segments.find(range)
       if (segment?.to !== range.to || segment.content === null || segment.records === null)
         throw new Error('only a segment is removed from the hot store')
-      const bytes = {
-        hot: segment.hotBytes,
-        archived: segment.records.file.bytes + segment.content.file.bytes,
-      }
+      const archived = segment.records.file.bytes + segment.content.file.bytes
+      // Nothing is deleted before all of it was read back once more, right before.
+      const bytes = { hot: segment.hotBytes, archived, verified: archived }
       const counts = {
         leaves: segment.leaves,
         events: segment.leaves - segment.damaged,

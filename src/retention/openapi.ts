@@ -13,7 +13,10 @@ import {
   previewSchema,
   retentionBodySchema,
   retentionViewSchema,
+  retryStartedSchema,
   runListSchema,
+  runPathSchema,
+  runViewSchema,
   sweepStartedSchema,
   versionListSchema,
   versionsQuerySchema,
@@ -86,9 +89,33 @@ const policyPaths: ApiPaths = {
       responses: page(runListSchema),
     },
   },
+  '/v1/organizations/{org}/retention/runs/{id}': {
+    get: {
+      tags: ['retention'],
+      summary: 'One run, and how far it is',
+      requestParams: { path: runPathSchema },
+      responses: {
+        '200': { description: 'The run.', content: jsonContent(runViewSchema) },
+        ...problemResponses('forbidden', 'not_found'),
+      },
+    },
+  },
 }
 
 const runPaths: ApiPaths = {
+  '/v1/organizations/{org}/retention/runs/{id}/retry': {
+    post: {
+      tags: ['retention'],
+      summary: 'Take up a run that needs an operator',
+      description:
+        'At once, and not with the next sweep: after what its reason names was put right. 409 where it does not wait for anybody.',
+      requestParams: { path: runPathSchema },
+      responses: {
+        '202': { description: 'Under way again.', content: jsonContent(retryStartedSchema) },
+        ...problemResponses('forbidden', 'not_found', 'wrong_state', 'temporal_unavailable'),
+      },
+    },
+  },
   '/v1/organizations/{org}/retention/run': {
     post: {
       tags: ['retention'],

@@ -9,8 +9,8 @@ import type { LogLeaf, LogStore } from '../transparency-log/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
 
 export interface StepOptions {
-  /** Leaves so far. */
-  readonly onProgress?: (leaves: number) => void
+  /** Leaves so far, and bytes that were read for them where that is known. */
+  readonly onProgress?: (leaves: number, bytes?: number) => void
   /** Checked between tiles; throws its reason. */
   readonly signal?: AbortSignal
 }

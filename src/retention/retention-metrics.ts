@@ -83,6 +83,11 @@ export function registerRunMetrics(registry: Registry, totals: () => ReadonlyMap
     'Bytes in the archive that those runs wrote, or expired, by kind.',
     ({ archivedBytes }) => archivedBytes,
   )
+  counter(
+    'annals_retention_verified_bytes_total',
+    'Bytes in the archive that those runs read back and found right before they deleted anything, by kind.',
+    ({ verifiedBytes }) => verifiedBytes,
+  )
 }
 
 /** Asks again when the answer is older than that; those who ask meanwhile share it. A failure is not kept. */

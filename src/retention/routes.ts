@@ -1,15 +1,16 @@
-/** `PUT`, `GET …/retention`, its versions and runs; `POST …/retention/run`. */
+/** `PUT`, `GET …/retention`, its versions and runs; `POST …/retention/run`, `…/retention/runs/:id/retry`. */
 import { Router, type Request, type Response } from 'express'
 import { z } from 'zod'
 import { roleMay, type Permission } from '../access/contract.js'
 import { checkedBody } from '../events/list-input.js'
+import { notFound } from '../errors.js'
 import { authorize } from '../http/authentication.js'
 import type { CursorCodec } from '../http/cursor.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { pageOf } from '../http/list.js'
 import { requestIdOf } from '../http/request-context.js'
 import { parseInput } from '../http/validate.js'
-import type { SweepStarter } from './contract.js'
+import type { RunRetrier, SweepStarter } from './contract.js'
 import { refuseDisorder } from './policies.js'
 import type { Retention } from './retention.js'
 import {
@@ -26,6 +27,8 @@ export interface RetentionRoutesDependencies {
   readonly retention: Pick<Retention, 'policies' | 'runs' | 'clock' | 'preview'>
   /** Starts a sweep now; without it there is no such route. */
   readonly sweeps?: SweepStarter | undefined
+  /** Takes up what stands still; without it there is no such route. */
+  readonly retries?: RunRetrier | undefined
   readonly cursors: CursorCodec
   /** @throws AnnalsError `not_found` | `wrong_region` */
   readonly organizations: { require(id: string): Promise<unknown> }
@@ -37,6 +40,7 @@ const base = '/v1/organizations/:org/retention'
 export function retentionRoutes({
   retention: { policies, runs, clock, preview },
   sweeps,
+  retries,
   cursors,
   organizations,
 }: RetentionRoutesDependencies): Router {
@@ -103,6 +107,20 @@ export function retentionRoutes({
       cursors.seal({ startedAt, runId: id }, filters)
     response.json(pageOf(found.map(runView), limit, cursorOf))
   })
+
+  router.get(`${base}/runs/:id`, async (request, response) => {
+    const { organizationId } = await asked(request, response, 'events.read')
+    const found = await runs.find(organizationId, request.params.id)
+    if (found === undefined) throw notFound()
+    response.json(runView(found))
+  })
+
+  if (retries !== undefined) {
+    router.post(`${base}/runs/:id/retry`, async (request, response) => {
+      const { organizationId } = await asked(request, response, 'operate')
+      response.status(202).json(await retries.retry(organizationId, request.params.id))
+    })
+  }
 
   if (sweeps !== undefined) {
     router.post(`${base}/run`, async (request, response) => {

@@ -223,11 +223,20 @@ export const runViewSchema = z
     id: z.string(),
     organizationId: organizationIdSchema,
     kind: z.enum(runKinds),
-    generation: z.int(),
-    from: z.int().meta({ description: 'First leaf.' }),
-    to: z.int().meta({ description: 'The leaf after the last.' }),
+    generation: z
+      .int()
+      .nullable()
+      .meta({ description: 'null for a restore, which is of a stretch of time.' }),
+    from: z.int().nullable().meta({ description: 'First leaf.' }),
+    to: z.int().nullable().meta({ description: 'The leaf after the last.' }),
     state: z.enum(runStates),
     step: z.enum(runSteps),
+    progress: z
+      .object({ done: z.int(), total: z.int().nullable(), bytes: z.int().nullable() })
+      .nullable()
+      .meta({
+        description: 'How far the step is, in leaves, and the bytes that it has read; every few seconds.',
+      }),
     counts: z.object({
       leaves: count,
       events: count,
@@ -235,8 +244,12 @@ export const runViewSchema = z
       deleted: count,
       held: count,
       kept: count,
+      locked: count,
     }),
-    bytes: z.object({ hot: count, archived: count }),
+    bytes: z.object({ hot: count, archived: count, verified: count }).meta({
+      description:
+        'Of the events as they lie in the database, of the objects in the archive, and of those that were read back and found right before anything was deleted.',
+    }),
     reason: z.enum(runReasons).nullable().meta({ description: 'Why it needs an operator.' }),
     workflowId: z.string(),
     startedAt: time,
@@ -245,5 +258,11 @@ export const runViewSchema = z
   })
   .meta({ id: 'RetentionRun' })
 export const runListSchema = pageSchema(runViewSchema)
+export const runPathSchema = organizationPathSchema.extend({
+  id: z.string().regex(idPattern('run')).meta({ example: 'run_01h455vb4pex5vsknk084sn02q' }),
+})
+export const retryStartedSchema = z
+  .object({ workflowId: z.string(), state: z.enum(runStates), step: z.enum(runSteps) })
+  .meta({ id: 'RetentionRetry' })
 
 export const sweepStartedSchema = z.object({ workflowId: z.string() }).meta({ id: 'RetentionSweep' })

@@ -38,9 +38,20 @@ export const holdView = ({ scope, ...hold }: Hold) => ({
   releasedBy: hold.releasedBy,
 })
 
-export const runView = ({ _id, runId, startedAt, updatedAt, finishedAt, ...run }: RetentionRunDocument) => ({
+export const runView = ({ runId, startedAt, updatedAt, finishedAt, ...run }: RetentionRunDocument) => ({
   id: runId,
-  ...run,
+  organizationId: run.organizationId,
+  kind: run.kind,
+  generation: run.generation,
+  from: run.from,
+  to: run.to,
+  state: run.state,
+  step: run.step,
+  progress: run.progress,
+  counts: run.counts,
+  bytes: run.bytes,
+  reason: run.reason,
+  workflowId: run.workflowId,
   startedAt: startedAt.toISOString(),
   updatedAt: updatedAt.toISOString(),
   finishedAt: finishedAt?.toISOString() ?? null,

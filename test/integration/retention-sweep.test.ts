@@ -7,7 +7,9 @@ import {
   archiveWorkflowId,
   retentionScheduleId,
   retentionTaskQueue,
+  stateQueryName,
   sweepWorkflowType,
+  type RunStanding,
 } from '../../src/retention/contract.js'
 import { createPlanner } from '../../src/retention/planning.js'
 import { ensureSweepSchedule } from '../../src/retention/start-sweep.js'
@@ -94,9 +96,20 @@ async function sweep(workflowId: string): Promise<void> {
   })
 }
 
+interface RetentionRun {
+  readonly id: string
+  readonly state: string
+  readonly reason: string | null
+  readonly step: string
+  readonly from: number
+  readonly to: number
+  readonly counts: { readonly deleted?: number }
+  readonly bytes: { readonly hot: number; readonly archived: number; readonly verified: number }
+}
+
 const runsOf = async (organizationId: string) =>
   (await world.request('GET', `/v1/organizations/${organizationId}/retention/runs`)).body as {
-    data: { state: string; reason: string | null; step: string; counts: { deleted?: number } }[]
+    data: RetentionRun[]
   }
 
 test('two sweeps at once move all that is due, once, one segment of each organization after the other', async () => {
@@ -149,6 +162,58 @@ test('a run that cannot go on says why, keeps everything hot, and goes on when i
   expect(described.typedSearchAttributes.get(organizationAttribute)).toBe(organizationId)
   expect(described.typedSearchAttributes.get(kindAttribute)).toBe('retention')
   expect(described.typedSearchAttributes.get(phaseAttribute)).toBe('done')
+}, 120_000)
+
+test('an operator has a run that stands still take its steps again at once, and sees how far each came', async () => {
+  const organizationId = 'org_retried'
+  const accepted = await dueOrganization(organizationId, 5)
+  const runs = `/v1/organizations/${organizationId}/retention/runs`
+  const operator = await world.key({ role: 'operator' })
+  const retry = (id: string, key = operator) => world.request('POST', `${runs}/${id}/retry`, { key })
+  broken = 'mismatch'
+  await world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
+  const stopped = async () => (await runsOf(organizationId)).data[0]
+  await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('needs_operator')
+  const { id = '' } = (await stopped()) ?? {}
+
+  expect((await retry(id, world.ownerKey)).status).toBe(403)
+  expect((await retry('run_01h455vb4pex5vsknk084sn02q')).status).toBe(404)
+  const elsewhere = `/v1/organizations/org_sweep_a/retention/runs/${id}/retry`
+  expect((await world.request('POST', elsewhere, { key: operator })).status).toBe(404)
+
+  // Nothing was put right: it stops again, as a run of its own.
+  const again = await retry(id)
+  expect(again.status, again.text).toBe(202)
+  expect(again.body).toMatchObject({ state: 'running', step: 'exporting' })
+  await expect.poll(async () => (await stopped())?.id, { timeout: 60_000 }).not.toBe(id)
+  await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('needs_operator')
+  expect((await retry(id)).body).toMatchObject({ code: 'wrong_state' })
+
+  broken = undefined
+  const second = (await stopped())?.id ?? ''
+  const { workflowId } = (await retry(second)).body as { workflowId: string }
+  await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('done')
+  const run = (await world.request('GET', `${runs}/${(await stopped())?.id ?? ''}`)).body as RetentionRun
+  const leaves = run.to - run.from
+  expect(run).toMatchObject({ kind: 'archive', progress: null, counts: { leaves, events: leaves } })
+  expect(run.bytes.verified).toBe(run.bytes.archived)
+  expect(run.bytes.hot).toBeGreaterThan(run.bytes.archived)
+  expect((await retry(run.id)).body).toMatchObject({ code: 'wrong_state' })
+  expect((await runsOf(organizationId)).data.map(({ state }) => state)).toEqual([
+    'done',
+    'superseded',
+    'superseded',
+  ])
+
+  const standing = await temporal.client.workflow.getHandle(workflowId).query<RunStanding>(stateQueryName)
+  expect(standing).toMatchObject({ state: 'done', step: 'done', runId: run.id })
+  expect(standing.progress).toMatchObject({
+    exporting: { done: leaves, total: leaves, bytes: run.bytes.hot },
+    verifying: { done: leaves, total: leaves, bytes: run.bytes.archived },
+    deleting: { done: leaves, total: leaves },
+  })
+  await drainUntilSealed(world.api.core, organizationId)
+  expect((await checkRetained(world, organizationId, accepted)).archived).toBe(run.to)
 }, 120_000)
 
 test('the schedule of sweeps is made once, skips where one runs, and says how late it may be', async () => {

@@ -81,8 +81,8 @@ class StandIn {
         this.#open.set(organizationId, (this.#open.get(organizationId) ?? 1) - 1)
         return Promise.resolve({ counts: {}, bytes: {} })
       },
-      noteStep: nothing,
-      finishArchive: nothing,
+      noteStep: () => Promise.resolve(undefined),
+      finishArchive: () => Promise.resolve(undefined),
       stopArchive: nothing,
       findExpired: () => Promise.resolve({ segments: [], next: null }),
       findExpiredOf: () => Promise.resolve({ segments: [], next: null }),

@@ -36,8 +36,8 @@ const archiving: RetentionActivities = {
   verifySegment: () => Promise.resolve(),
   recordSegment: () => Promise.resolve(),
   deleteHot: () => Promise.resolve(nothing),
-  noteStep: () => Promise.resolve(),
-  finishArchive: () => Promise.resolve(),
+  noteStep: () => Promise.resolve(undefined),
+  finishArchive: () => Promise.resolve(undefined),
   stopArchive: () => Promise.resolve(),
 }
 
@@ -48,8 +48,8 @@ const expiring: ExpiryActivities = {
   rewriteExpired: () => Promise.resolve('recorded'),
   proveExpired: () => Promise.resolve(),
   deleteExpired: () => Promise.resolve(nothing),
-  noteExpiryStep: () => Promise.resolve(),
-  finishExpiry: () => Promise.resolve(),
+  noteExpiryStep: () => Promise.resolve(undefined),
+  finishExpiry: () => Promise.resolve(undefined),
   stopExpiry: () => Promise.resolve(),
 }
 
