@@ -241,6 +241,7 @@ export function assembleDuties({
       db,
       { archived: archivedContent, log: logStore, ledger: erasureLedger },
       createLogFiles({ folder: join(config.dataDirectory, 'logs'), paths: config.logPaths }),
+      keyring.periods,
     ),
     keysetOf: async (id) => (await eventOrganizations.require(id)).keyset,
   }

@@ -213,6 +213,8 @@ const places: Readonly<Record<string, string>> = {
   pending_events: 'Events that were not acknowledged yet: removed whole',
   directory: 'Entries of the directory that led to the person',
   scans: 'Scans and their findings that named the person',
+  reasons: 'Reasons of holds, restores, redactions and offboardings that named the person',
+  open_requests: 'Notes and requesters of other persons’ requests, where they named the person',
   archive_content: 'Archived events: the person taken out of them',
 }
 const residues: Readonly<Record<ResidualKind, string>> = {

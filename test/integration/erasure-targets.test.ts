@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +11,8 @@ import { createLogFiles } from '../../src/erasure/log-files.js'
 import { createTargets } from '../../src/erasure/targets/registry.js'
 import { TargetError, type ErasureTarget, type ErasureWork } from '../../src/erasure/targets/contract.js'
 import type { StoredEvent } from '../../src/events/store.js'
+import { newId } from '../../src/ids.js'
+import type { PeriodKeys } from '../../src/keys/period-keys.js'
 import { archiveRange, archiverOf } from '../support/retaining.js'
 import { erasingRun } from '../support/erasing.js'
 import { drainUntilSealed } from '../support/sealing.js'
@@ -19,6 +22,8 @@ import { checkLookedAt, checkTarget } from '../contracts/erasure-target.js'
 let world: World
 beforeAll(async () => {
   world = await openWorld({
+    temporal: true,
+    environment: { ANNALS_TEMPORAL_NAMESPACE: `targets-${randomBytes(6).toString('hex')}` },
     unsearchable: 'targets are run one by one, and rows are put where they would not be',
   })
 })
@@ -97,6 +102,34 @@ async function seed(organizationId: string): Promise<void> {
     }
     await scans.insertOne(scan)
   }
+  await seedWords(organizationId)
+}
+
+/** The person and somebody else in what officers wrote, and in an open request about somebody else. */
+async function seedWords(organizationId: string): Promise<void> {
+  const { core } = world.api
+  const restores = core.db.collection<{ _id: string }>('restores')
+  for (const reason of [`asked for by ${person.name}`, 'case 17']) {
+    const restoreId = newId('restore')
+    const row = { organizationId, restoreId, state: 'expired', reason, bodyFingerprint: Buffer.alloc(32) }
+    await restores.insertOne({ _id: `${organizationId}/${restoreId}`, ...row } as { _id: string })
+  }
+  for (const note of [`for ${person.email}`, 'seen']) {
+    const request = {
+      identifiers: [{ kind: 'id', type: 'user', value: `u_${newId('erasure')}` }],
+      ground: '17(1)(b)',
+      requester: note,
+      channel: 'letter',
+      receivedAt: new Date().toISOString(),
+    }
+    const base = `/v1/organizations/${organizationId}/erasures`
+    const answer = await world.request('POST', base, { body: request })
+    expect(answer.status, answer.text).toBe(202)
+    // So that it is known by its bytes whose it is.
+    const { id } = answer.body as { id: string }
+    const marked = { $set: { marked: note } }
+    await core.db.collection('erasureRequests').updateOne({ organizationId, requestId: id }, marked)
+  }
 }
 
 /** Erases up to the targets. @returns what they would be asked */
@@ -155,6 +188,7 @@ const away = createTargets(
     ledger: { entries: () => ({ [Symbol.asyncIterator]: () => ({ next: noMore }) }) as never },
   },
   createLogFiles({ folder: logsAway, paths: [logsAway] }),
+  {} as PeriodKeys,
 )
 /** What it fails with while it is away, where that is not the database. */
 const failures: Readonly<Record<string, object>> = {

@@ -102,6 +102,11 @@ export const withArchive =
       lifecycle: wrap(core.retention.lifecycle),
     })
     const logs = createLogFiles({ folder: join(config.dataDirectory, 'logs'), paths: [] })
-    const targets = createTargets(core.db, { archived, log: deps.log, ledger: deps.ledger }, logs)
+    const targets = createTargets(
+      core.db,
+      { archived, log: deps.log, ledger: deps.ledger },
+      logs,
+      deps.periods,
+    )
     return { ...deps, archived, targets }
   }

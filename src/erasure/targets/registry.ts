@@ -5,6 +5,7 @@
 import type { Db } from 'mongodb'
 import { eventCollection } from '../../events/store.js'
 import type { CollectionName } from '../../mongo/collections.js'
+import type { PeriodKeys } from '../../keys/period-keys.js'
 import { subjectStore } from '../../subjects/store.js'
 import { archiveContent, type ArchiveTargetDependencies } from './archive.js'
 import type { ErasureTarget } from './contract.js'
@@ -12,6 +13,8 @@ import { directoryTarget } from './directory.js'
 import { hotEvents, pendingEvents, restoredEvents } from './events.js'
 import type { LogFiles } from '../log-files.js'
 import { logFilesTarget } from './log-files.js'
+import { openRequests } from './open-requests.js'
+import { reasonsTarget } from './reasons.js'
 import { scansTarget } from './scans.js'
 import { setAsideEvents } from './set-aside.js'
 
@@ -20,6 +23,7 @@ export function createTargets(
   db: Db,
   archive: ArchiveTargetDependencies,
   logs: LogFiles,
+  periods: PeriodKeys,
 ): readonly ErasureTarget[] {
   const events = eventCollection(db)
   return [
@@ -29,6 +33,8 @@ export function createTargets(
     restoredEvents(db),
     directoryTarget(subjectStore(db)),
     scansTarget(db),
+    reasonsTarget(db),
+    openRequests(db, periods),
     logFilesTarget(logs),
     archiveContent(archive),
   ]
@@ -44,19 +50,13 @@ export const exemptCollections: Readonly<Partial<Record<CollectionName, string>>
   anchorWitnesses: 'keys and addresses of witnesses',
   archiveClaims: 'ranges of leaves that a run has taken',
   deployment: 'the id of the root key',
-  erasureActions: 'words under the request’s own key, which go when it ends',
   erasureProgress: 'references and counts; identifiers under a key that goes when the request ends',
-  erasureRequests: 'identifiers and words under the request’s own key, which go when it ends',
   erasureTexts: 'event ids, slots and commitments; rows go when the request ends',
-  holds: 'references, which identifiers became when the hold was placed, and the officer’s reason',
   lifecycles: 'counters',
   logEntries: 'records: nothing free-form',
   logHeads: 'hashes and signatures',
   logTiles: 'hashes and event ids',
-  offboardings: 'what was done to whole organizations: ids, principals and counts, and the owner’s reason',
   organizations: 'settings and a wrapped key',
-  redactions: 'event ids, slots and commitments, and the officer’s reason',
-  restores: 'ranges, and the officer’s reason',
   retentionPolicies: 'numbers of days',
   retentionRuns: 'ranges and counts',
   signingKeys: 'wrapped keys',

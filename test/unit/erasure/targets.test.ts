@@ -2,6 +2,7 @@ import { MongoClient } from 'mongodb'
 import { expect, test } from 'vitest'
 import type { ArchivedContent } from '../../../src/erasure/archived-content.js'
 import { createTargets, exemptCollections } from '../../../src/erasure/targets/registry.js'
+import type { PeriodKeys } from '../../../src/keys/period-keys.js'
 import { collectionNames } from '../../../src/mongo/collections.js'
 
 test('every collection is in the registry of targets, or exempt for a reason; none is both', () => {
@@ -13,7 +14,7 @@ test('every collection is in the registry of targets, or exempt for a reason; no
     ledger: { entries: never as never },
   }
   const none = new MongoClient('mongodb://127.0.0.1:1').db('none')
-  const targets = createTargets(none, archive, { reach: never, files: never as never })
+  const targets = createTargets(none, archive, { reach: never, files: never as never }, {} as PeriodKeys)
   const covered = new Set<string>(targets.flatMap(({ collections }) => collections))
   const exempt = Object.keys(exemptCollections)
   expect(Object.keys(collectionNames).filter((name) => !covered.has(name) && !exempt.includes(name))).toEqual(
