@@ -8,7 +8,7 @@ import { AnnalsError } from '../src/errors.js'
 import type { ErasureNotices } from '../src/delivery/erasure-notices.js'
 import type { ErasingActivities, OperatorReason } from '../src/erasure/contract.js'
 import { NotApprovedError } from '../src/erasure/begun.js'
-import type { Erasing } from '../src/erasure/erasing.js'
+import { NotAttestedError, type Erasing } from '../src/erasure/erasing.js'
 import type { Completing, HistoryDays } from '../src/erasure/completing.js'
 import { NotKeptError } from '../src/erasure/keeping.js'
 import { LedgerError } from '../src/erasure/ledger.js'
@@ -74,6 +74,8 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof KeyError) return { reason: 'keys_unavailable', passing: false }
   if (error instanceof SubjectStateError) return { reason: 'key_missing', passing: false }
   if (error instanceof NotKeptError) return { reason: 'counts_differ', passing: false }
+  if (error instanceof NotAttestedError)
+    return { reason: 'attestation_missing', passing: false, targets: error.targets }
   if (error instanceof LedgerError) return { reason: 'manifest_refused', passing: false }
   if (error instanceof TargetError) {
     // An archive, or Temporal, is away for a moment more often than it is damaged.

@@ -8,6 +8,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { AddressError, parseStoreAddress, within, type StoreAddress } from './archive/stores/address.js'
+import { targetNamePattern } from './erasure/contract.js'
 import { LogError } from './transparency-log/errors.js'
 import { sha256 } from './transparency-log/node-crypto.js'
 import { parseVerifierKey, type VerifierKey } from './transparency-log/note-key.js'
@@ -116,6 +117,18 @@ const pathList = z.string().transform((text, context): string[] => {
   return z.NEVER
 })
 
+/** Names that an officer attests, separated by commas. */
+const nameList = z.string().transform((text, context): string[] => {
+  const names = text.split(',').map((name) => name.trim())
+  const fit = names.every((name) => targetNamePattern.test(name)) && new Set(names).size === names.length
+  if (fit && names.length <= maxListed) return names
+  context.addIssue({
+    code: 'custom',
+    message: `expected at most ${String(maxListed)} different names such as siem or cloud-logs, separated by commas`,
+  })
+  return z.NEVER
+})
+
 const environmentSchema = z.object({
   ANNALS_HTTP_HOST: z.string().min(1).default('127.0.0.1'),
   ANNALS_HTTP_PORT: port.default(4100),
@@ -170,6 +183,7 @@ const environmentSchema = z.object({
   ANNALS_METRICS_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
   ANNALS_WORKER_HTTP_PORT: port.default(0),
   ANNALS_LOG_PATHS: pathList.optional(),
+  ANNALS_LOGS_ELSEWHERE: nameList.optional(),
   ANNALS_BACKUP_DAYS: z.coerce.number().int().min(0).max(36_500).optional(),
   ANNALS_WEBHOOK_ALLOW_PRIVATE: flag.default(false),
   ANNALS_WEBHOOK_GIVE_UP_HOURS: z.coerce.number().int().min(1).max(720).default(72),
@@ -226,6 +240,8 @@ export interface Config {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Log files and folders of them, beside those of `annals up`, that an erasure looks through: absolute paths. */
   readonly logPaths: readonly string[]
+  /** Log systems that Annals cannot look at: an officer attests each before an erasure is verified. */
+  readonly logsElsewhere: readonly string[]
   /** How long backups of the database are kept; 0 = there are none, undefined = nobody has said. */
   readonly backupDays: number | undefined
   /** `allowPrivate`: private addresses may be called, and those without TLS. `giveUpHours`: how long one is called. */
@@ -291,6 +307,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     queues: env.ANNALS_QUEUES ?? queueNames,
     logLevel: env.ANNALS_LOG_LEVEL,
     logPaths: env.ANNALS_LOG_PATHS ?? [],
+    logsElsewhere: env.ANNALS_LOGS_ELSEWHERE ?? [],
     backupDays: env.ANNALS_BACKUP_DAYS,
     webhooks: {
       allowPrivate: env.ANNALS_WEBHOOK_ALLOW_PRIVATE,

@@ -34,7 +34,6 @@ import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
 import { reapplyErasures, type Reapplied, type ReapplyingDependencies } from './erasure/reapplying.js'
-import { createErasureProgress } from './erasure/progress.js'
 import { archivedEventSource } from './erasure/sources/archived-events.js'
 import { hotEventSource } from './erasure/sources/hot-events.js'
 import { createSealedProofs } from './erasure/sealed-proof.js'
@@ -222,7 +221,7 @@ export function assembleDuties({
     client,
     db,
     requests: erasures.requests,
-    progress: createErasureProgress(db),
+    progress: erasures.progress,
     fence: createFence(subjects, keyring.periods, systemClock, () => electedWithin(db, 2 * staleReadMs)),
     directory,
     subjects: subjectReader,
@@ -240,6 +239,7 @@ export function assembleDuties({
     targets: createTargets(
       db,
       { archived: archivedContent, log: logStore, ledger: erasureLedger },
+    logsElsewhere: config.logsElsewhere,
       createLogFiles({ folder: join(config.dataDirectory, 'logs'), paths: config.logPaths }),
       keyring.periods,
     ),

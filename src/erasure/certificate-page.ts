@@ -3,7 +3,7 @@
  * It shows what the signed file says and nothing else; without a script and without anything from elsewhere.
  */
 import { hash } from 'node:crypto'
-import type { ErasureGround, ExemptionGround } from './contract.js'
+import type { ErasureGround, ExemptionGround, RetirementOutcome } from './contract.js'
 import type { ErasureCertificate } from './certificate.js'
 import type { ResidualKind } from './residuals.js'
 
@@ -168,6 +168,10 @@ function readingHtml({ verification }: ErasureCertificate): string {
   ].join('')
 }
 
+  const retired = verification.retired.map(
+    ({ target, outcome, reason, by, at }) =>
+      `${code(target)}: ${escape(retirements[outcome])}, says ${code(by)}, ${moment(at)}. ${escape(reason)}`,
+  )
 function recipientsHtml({ recipients }: ErasureCertificate): string {
   const rows = Object.entries(recipients)
     .filter(([, count]) => count > 0)
@@ -176,6 +180,9 @@ function recipientsHtml({ recipients }: ErasureCertificate): string {
     ? '<p>The request named no recipient of the data.</p>'
     : table(['Recipients who', 'How many'], rows)
 }
+    retired.length === 0
+      ? ''
+      : `<p>What was gone, and was neither erased nor looked at:</p><ul>${retired.map((line) => `<li>${line}</li>`).join('')}</ul>`,
 
 function checkingHtml(certificate: ErasureCertificate, sha256: string, kids: readonly string[]): string {
   const { erasureStarted, erased } = certificate.proofs
@@ -227,6 +234,13 @@ const unknowns: Readonly<Record<ResidualKind, string>> = {
   period_keys: 'not known',
   oplog: 'not known: it could not be read',
   backups: 'not known: the operator has not said how long they are kept',
+  log_files: 'Log files, which are looked at and from which nothing is removed',
+}
+const retirements: Readonly<Record<RetirementOutcome, string>> = {
+  destroyed: 'destroyed',
+  erased_manually: 'the person was erased there by hand',
+  expired: 'what was there has expired',
+  out_of_scope_confirmed: 'it held nothing of the person',
   workflow_histories: 'not known: it could not be asked',
 }
 const kinds: Readonly<Record<string, string>> = {

@@ -6,8 +6,15 @@
 import { z } from 'zod'
 import { countOutcomes, deliveryStatuses, type DeliveryOutcome } from '../delivery/contract.js'
 import type { CertificateProof } from '../certificates/contract.js'
-import { erasureGrounds, exemptionGrounds, jointFreeTextChoices, type Exemption } from './contract.js'
+import {
+  erasureGrounds,
+  exemptionGrounds,
+  jointFreeTextChoices,
+  retirementOutcomes,
+  type Exemption,
+} from './contract.js'
 import type { ErasureProgressDocument } from './progress.js'
+import { retirementsOf } from './retiring.js'
 import { residualKinds, type Residual } from './residuals.js'
 import type { ErasureRequestDocument, Evidence } from './store.js'
 
@@ -86,6 +93,20 @@ export const erasureCertificateSchema = z.object({
     searchedFor: count,
     places: z.array(z.object({ kind: z.string(), name: z.string(), read: count })),
     attested: z.array(z.object({ target: z.string(), by: principal, at: time })),
+    retired: z
+      .array(
+        z.object({
+          target: z.string(),
+          outcome: z.enum(retirementOutcomes),
+          reason: z.string(),
+          by: principal,
+          at: time,
+        }),
+      )
+      .default([])
+      .meta({
+        description: 'Places that were gone and that no reader looked at: what an officer says of them.',
+      }),
   }),
   recipients: z.record(z.enum(deliveryStatuses), count),
   remains: z.array(
@@ -169,8 +190,12 @@ export function erasureCertificate(facts: CertificateFacts) {
     id: request.requestId,
     version: facts.version,
     supersedes: facts.supersedes,
+  const notRead = new Set(reading.retired)
+  const retired = [...retirementsOf(request.attestations).values()].filter(({ target }) =>
+    notRead.has(target),
+  )
     issuedAt: issuedAt.toISOString(),
-    outcome: facts.kept.length > 0 ? 'completed_with_exceptions' : 'completed',
+    outcome: facts.kept.length > 0 || retired.length > 0 ? 'completed_with_exceptions' : 'completed',
     request: {
       submittedAt: request.submittedAt.toISOString(),
       receivedAt: request.receivedAt.toISOString(),
@@ -209,11 +234,10 @@ export function erasureCertificate(facts: CertificateFacts) {
       at: reading.at.toISOString(),
       searchedFor: reading.searchedFor,
       places: reading.places.map(({ kind, name, read }) => ({ kind, name, read })),
-      attested: request.attestations.map(({ target, principal: by, at }) => ({
-        target,
-        by,
-        at: at.toISOString(),
-      })),
+      attested: request.attestations
+        .filter(({ outcome }) => outcome === undefined)
+        .map(({ target, principal: by, at }) => ({ target, by, at: at.toISOString() })),
+      retired: retired.map(({ principal: by, at, ...rest }) => ({ ...rest, by, at: at.toISOString() })),
     },
     recipients: countOutcomes(facts.recipients),
     remains: residuals.map(({ periods = [], member = null, ...rest }) => ({

@@ -150,11 +150,16 @@ export type OperatorReason = (typeof operatorReasons)[number]
 
 // ── scope: what the reviewer sees before deciding ────────────────────────────────────────────────────────────────────
 
-/** What one target holds of the person. Names of targets are fixed words (`hot_events`, `archive_content`, …). */
+/** Others than `counted` have counts of 0. `elsewhere`: a log system that Annals does not look at, and that is attested. */
+export const targetStatuses = ['counted', 'unreachable', 'retired', 'elsewhere'] as const
+
+/**
+ * What one target holds of the person. Names of targets are fixed words (`hot_events`, `archive_content`, …). With the
+ * report they are pinned: one that is here and not there any more blocks completion by its name.
+ */
 export interface TargetScope {
   readonly target: string
-  /** `unreachable` and `retired` targets have counts of 0. */
-  readonly status: 'counted' | 'unreachable' | 'retired'
+  readonly status: (typeof targetStatuses)[number]
   /** Things (events, entries, findings) that hold something of the person. */
   readonly items: number
   /** Of these: under a legal hold. */
@@ -276,3 +281,24 @@ export interface ErasureRequests {
   /** Saves the report of a scoping; the last one stands. */
   saveScope(request: ErasureReference, report: ScopeReport): Promise<void>
 }
+/**
+ * What became of a target that cannot be looked at any more: its media are destroyed; the person was erased there by hand;
+ * what it held has expired there; or it never held anything of the person.
+ */
+export const retirementOutcomes = [
+  'destroyed',
+  'erased_manually',
+  'expired',
+  'out_of_scope_confirmed',
+] as const
+export type RetirementOutcome = (typeof retirementOutcomes)[number]
+
+  /** With it, the target is retired. */
+  readonly outcome?: RetirementOutcome
+  /** Of a retirement: why, in words that name nobody. What else is attested is sealed with the request's other words. */
+  readonly reason?: string
+export type Retirement = Required<Attestation>
+
+/** What a target, or a log system elsewhere, may be called. */
+export const targetNamePattern = /^[a-z][a-z0-9_.-]{0,63}$/
+

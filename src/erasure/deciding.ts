@@ -22,10 +22,12 @@ import {
   type ErasureAction,
   type ErasureReference,
 } from './contract.js'
+import { namesSomebody, type NamingDependencies } from './naming.js'
 import type { ActionAnswer } from './policy.js'
 import { extensionOf, maxEvidence, needsSecondPrincipal } from './recorder.js'
 import { temporalAway, temporalTimeoutMs, type StartRequestWorkflow } from './request-workflow.js'
 import { openRequestKey, sealWords, type Words } from './sealed.js'
+import { mayRetire } from './retiring.js'
 import { allows } from './state-machine.js'
 import { leavesOpenWhom } from './whom.js'
 import {
@@ -48,6 +50,7 @@ export interface Act {
 export interface DecisionDependencies {
   readonly store: ErasureStore
   readonly periods: PeriodKeys
+  readonly progress: NamingDependencies['progress']
   readonly temporal: Pick<TemporalConnection, 'client' | 'withTimeout'>
   /** @throws AnnalsError `not_found` | `wrong_region` */
   readonly organizationOf: (organizationId: string) => Promise<ErasureOrganization>
@@ -116,7 +119,8 @@ export function createDecision(deps: DecisionDependencies, startWorkflow: StartR
 
     async function makeAction(): Promise<ErasureActionDocument> {
       const at = now()
-      refuseImpossible(document, action, principal, at)
+      refuseImpossible(document, { action, facts }, principal, at)
+      if (facts.reason !== undefined) await refuseNaming(keyset, document, facts.reason)
       if (
         action === 'approve' &&
         document.scope !== null &&
@@ -149,6 +153,20 @@ export function createDecision(deps: DecisionDependencies, startWorkflow: StartR
         outcome: null,
       })
     }
+  }
+
+  /** A reason that is kept for ever names nobody. @throws AnnalsError `invalid` with `personal_data` */
+  async function refuseNaming(
+    keyset: OrganizationKeyset,
+    document: ErasureRequestDocument,
+    reason: string,
+  ): Promise<void> {
+    if (await namesSomebody(deps, keyset, document, reason))
+      throw invalidField(
+        'statement',
+        'personal_data',
+        'The reason is kept when the person is gone: say it without naming anybody.',
+      )
   }
 
   /** Has the workflow apply a stored action. @throws AnnalsError `wrong_state` | `temporal_unavailable` */
@@ -193,12 +211,17 @@ export function createDecision(deps: DecisionDependencies, startWorkflow: StartR
 /** @throws AnnalsError `wrong_state` | `four_eyes` where the stored request does not allow the action */
 function refuseImpossible(
   document: ErasureRequestDocument,
-  action: ErasureAction,
+  { action, facts }: Pick<Act, 'action' | 'facts'>,
   principal: string,
   at: Date,
 ): void {
-  if (needsSecondPrincipal(action) && principal === document.submitter) throw refusal('four_eyes')
+  if (needsSecondPrincipal({ action, facts }) && principal === document.submitter) throw refusal('four_eyes')
   if (!allows(document, action) || document.evidence.length >= maxEvidence) throw refusal('wrong_state')
+  if (facts.outcome !== undefined && !mayRetire(document, facts.target ?? ''))
+    throw new AnnalsError(
+      'wrong_state',
+      'A target is retired where the request has stopped for it: it was removed, or cannot be reached.',
+    )
   if (action !== 'extend') return
   const possible = extensionOf(document, at)
   if (possible === 'extended_already') {

@@ -13,6 +13,7 @@
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectReader } from '../subjects/readers.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
+import { archiveTarget } from './archive-failure.js'
 import { fencedBy, principalsOf, searchedBy } from './begun.js'
 import { enterInLedger } from './completing.js'
 import type { ErasureIdentifier, ErasureReference, VerifyOutcome } from './contract.js'
@@ -26,7 +27,7 @@ import { readWorkflows, type WorkflowRuns } from './second-reader-workflows.js'
 import type { ReadPlace } from './second-reader.js'
 import type { EventSource } from './sources/contract.js'
 import type { ErasureWork } from './targets/contract.js'
-import { reachAll } from './targets/reach.js'
+import { reachAll, requirePinned, targetsOf } from './targets/reach.js'
 import {
   chosenPositions,
   countHit,
@@ -44,6 +45,8 @@ export interface ErasingDependencies extends PreparingDependencies {
   /** Where events lie, in the order in which they are asked. */
   readonly sources: readonly EventSource[]
   /** The archive as the second reader sees it. */
+  /** Log systems that Annals does not look at, by names that an operator gave them: each request has them attested. */
+  readonly logsElsewhere: readonly string[]
   readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'>
 }
 
@@ -54,6 +57,15 @@ export interface Erasing extends Preparing {
 }
 
 const workOf = (
+/** Log systems that Annals does not look at, and that nobody has attested yet: a verification does not begin. */
+export class NotAttestedError extends Error {
+  override readonly name = 'NotAttestedError'
+
+  constructor(readonly targets: readonly string[]) {
+    super('logs that lie elsewhere are to be attested before an erasure is verified')
+  }
+}
+
   keyset: OrganizationKeyset,
   { organizationId, requestId, subjects, steps }: ErasureProgressDocument,
   searched: readonly ErasureIdentifier[],
@@ -84,11 +96,14 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         throw new Error('a key was to be destroyed before the erasure was sealed')
       const { searched, ambiguous } = searchedBy(periods, request, keyset, begun)
       await progress.once(request, 'destroy', async () => {
-        await reachAll(targets, request.organizationId)
+        await reachAll(targets, opened)
         await fence.destroyKeys(fencedBy(keyset, begun))
       })
 
       await progress.once(request, 'search', async () => {
+      const { there, retired } = await targetsOf(targets, opened)
+      const sources = deps.sources.filter(({ name }) => !retired.has(name))
+
         const counts: HitCount[] = []
         const holds = await deps.holds.active(request.organizationId)
         const search = {
@@ -101,7 +116,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
           beat,
         }
         let before = 0
-        for await (const { hits, own } of searchText(deps, search)) {
+        for await (const { hits, own } of searchText({ ...deps, sources }, search)) {
           before += own.length
           for (const hit of hits) countHit(counts, hit)
           await progress.addTexts(hits.map((hit) => rowOf(request, hit)))
@@ -136,7 +151,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       // Again each time: what a verification found left is looked for anew.
       const work = { ...workOf(keyset, begun, going, beat), texts: textsToRemove(progress, removal) }
       await removeTexts(db, progress, removal)
-      for (const target of targets) {
+      for (const target of there) {
         beat()
         await progress.removing(request, target.name, () => target.erase(work))
       }
@@ -166,6 +181,10 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       const { chosen = [], cutOff } = begun
       if (cutOff === undefined) throw new Error('an erasure was to be verified before it began')
       const { searched } = searchedBy(periods, request, keyset, begun)
+      const missing = notAttested(opened)
+      if (missing.length > 0) throw new NotAttestedError(missing)
+      const { there, retired } = await targetsOf(targets, opened)
+      requirePinned(targets, retired, opened)
       const going = searched.filter((_, position) => chosen.includes(position))
       const removal: Removal = {
         ...request,
@@ -180,12 +199,15 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       const onLeft = (place: string) => left.add(place)
       const texts = textsToRemove(progress, removal)
       const work: ErasureWork = { ...workOf(keyset, begun, going, beat), texts, onLeft, onRead }
-      for (const target of targets) {
+      for (const target of there) {
         beat()
         if ((await target.verify(work)) > 0) left.add(target.name)
       }
       const { kept } = await splitTexts(progress, removal)
-      const reading = { ...deps, progress: begun, identifiers: going, kept, cutOff, onRead, beat }
+      const archive = retired.has(archiveTarget) ? undefined : deps.archive
+      const wasRetired = retirementsOf(opened.attestations).has(archiveTarget)
+      const about = { progress: begun, identifiers: going, kept, cutOff, onRead, beat }
+      const reading = { ...deps, ...about, archive, wasRetired }
       for (const place of await residueOf(reading)) left.add(place)
       if (workflows !== undefined) {
         const until = begun.steps.erasure_started?.doneAt
@@ -195,7 +217,9 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       }
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () =>
-        progress.set(request, { reading: { at: new Date(), searchedFor: going.length, places } }),
+        progress.set(request, {
+          reading: { at: new Date(), searchedFor: going.length, places, retired: [...retired].sort() },
+        }),
       )
       // Before anybody is told: a backup that is restored from now on is found by it.
       await progress.once(request, 'ledger', () => enterInLedger({ ledger, progress }, begun))

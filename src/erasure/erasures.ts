@@ -5,6 +5,7 @@ import type { EventOrganizations } from '../events/organizations.js'
 import type { PeriodKeys } from '../keys/period-keys.js'
 import type { OrganizationService } from '../organizations/service.js'
 import type { PolicyService } from '../retention/policies.js'
+import { createErasureProgress, type ErasureProgress } from './progress.js'
 import { createErasureRecorder, type ErasureRecorder } from './recorder.js'
 import { createErasureRequests, type RequestOpener } from './requests.js'
 import type { ErasureOrganization } from './calls.js'
@@ -13,6 +14,8 @@ import { createErasureStore, type ErasureStore } from './store.js'
 export interface Erasures {
   readonly store: ErasureStore
   readonly recorder: ErasureRecorder
+  /** How far the erasing of each has come. */
+  readonly progress: ErasureProgress
   /** What the erasing steps read and write of a request. */
   readonly requests: RequestOpener
   /** @throws AnnalsError `not_found` | `wrong_region` */
@@ -33,6 +36,7 @@ export function createErasures(deps: {
   const keysetOf = async (organizationId: string) => (await eventOrganizations.require(organizationId)).keyset
   return {
     store,
+    progress: createErasureProgress(db),
     recorder: createErasureRecorder({ store, events: systemEvents, client }),
     requests: createErasureRequests({ store, keysetOf, periods }),
     async organizationOf(organizationId) {

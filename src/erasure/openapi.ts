@@ -140,10 +140,10 @@ export const erasurePaths: ApiPaths = {
     'Once, within the first month, with a reason (Art. 12(3)).',
   ),
   [`${base}/{id}/withdraw`]: deciding('Withdraw', withdrawSchema, 'Before the fence.', false),
-  [`${base}/{id}/attest`]: deciding(
+  [`${base}/{id}/attest`]: decidingByAnother(
     'State what Annals cannot look at itself',
     attestSchema,
-    'Such as that logs kept elsewhere hold nothing of the person.',
+    'Such as that logs kept elsewhere hold nothing of the person. With an outcome it retires a target that the request has stopped for: never by who submitted it, for a reason that names nobody.',
   ),
   [`${base}/{id}/retry`]: {
     post: {

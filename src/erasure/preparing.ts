@@ -12,6 +12,7 @@ import { KeyError } from '../keys/wrapping.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { HoldService } from '../retention/holds.js'
 import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { archiveTarget } from './archive-failure.js'
 import type { ArchivedContent } from './archived-content.js'
 import { begin, fencedBy, principalsOf, type BegunDependencies } from './begun.js'
 import type { ErasureReference, ErasureRequests, FenceOutcome } from './contract.js'
@@ -24,7 +25,7 @@ import { manifestPath, subjectManifest, type FieldName } from './manifests.js'
 import { openRequestKey, restrictedName } from './sealed.js'
 import type { SealedProofs } from './sealed-proof.js'
 import type { ErasureTarget } from './targets/contract.js'
-import { reachAll } from './targets/reach.js'
+import { reachAll, targetsOf } from './targets/reach.js'
 
 export interface PreparingDependencies extends BegunDependencies, LeavesDependencies {
   readonly db: Db
@@ -61,13 +62,17 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
       if (begun.steps.fence?.doneAt !== undefined) return { result: 'fenced' }
       // Before anything changes: every key is there and right, and every target can be reached.
       await fence.openAll(by)
-      await reachAll(targets, request.organizationId)
+      await reachAll(targets, opened)
+      const { retired } = await targetsOf(targets, opened)
       for (let moved = 0; ; moved += 1) {
         const seen = await lifecycle.current(request.organizationId)
         const holds = await deps.holds.active(request.organizationId)
         const held = { organizationId: request.organizationId, subjects: begun.subjects, holds }
         // All there is: what is archived counts as what is hot.
-        const verdicts = [await allHeld(events, held), await allArchivedHeld(archived, held, beat)]
+        const verdicts = [
+          await allHeld(events, held),
+          ...(retired.has(archiveTarget) ? [] : [await allArchivedHeld(archived, held, beat)]),
+        ]
         if (verdicts.includes(true) && !verdicts.includes(false)) {
           await progress.giveUp(request)
           return { result: 'held' }
@@ -98,7 +103,9 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
       if (restrictedKey === undefined)
         throw new KeyError('malformed_key', 'a request has no key for what it keeps')
       const restricted = openRequestKey(keyset, periods, restrictedName(request), restrictedKey)
-      if (begun.steps.erasure_started?.doneAt === undefined) await reachAll(targets, organizationId)
+      if (begun.steps.erasure_started?.doneAt === undefined) await reachAll(targets, opened)
+      const { retired } = await targetsOf(targets, opened)
+      const hasArchive = !retired.has(archiveTarget)
       await progress.once(request, 'leases', () => fence.waitOutLeases(beat))
       await progress.once(request, 'drain', async () => {
         await drainSubjects(deps.sealer, events, { organizationId, subjects }, beat)
@@ -118,7 +125,7 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
         if (opened.exempt.length === 0 && holds.length === 0) return
         await progress.set(request, { keeps: true })
         await keep(events, keeping)
-        await keepArchived(archived, keeping)
+        if (hasArchive) await keepArchived(archived, keeping)
       })
       await progress.once(request, 'subject_manifest', async () => {
         const reading = { ...request, restrictedKey: restricted, beat }
@@ -128,7 +135,7 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
             ? []
             : distinct([
                 ...(await readKept(events, reading, subjects)),
-                ...(await readArchivedKept(archived, reading)),
+                ...(hasArchive ? await readArchivedKept(archived, reading) : []),
               ])
         const manifest = subjectManifest(request, subjects, kept)
         await ledger.putManifest(manifest)

@@ -105,6 +105,8 @@ export interface ErasureTextDocument {
   readonly identifiers: readonly number[]
   /** Another person's block, or text that names another one too. */
   readonly joint: boolean
+    /** Targets that were retired and did not answer. */
+    readonly retired?: readonly string[]
   /** The event is about the person. */
   readonly own: boolean
   /** The event is exempt or held: its text stays. */

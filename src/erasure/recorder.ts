@@ -12,6 +12,7 @@ import { isDuplicateKey } from '../mongo/unavailable.js'
 import { isFinal, type ErasureReference, type ErasureState, type OperatorReason } from './contract.js'
 import { dueMs, extension, type Receipt } from './deadlines.js'
 import { erasureTiming, type ErasureSnapshot } from './policy.js'
+import { mayRetire } from './retiring.js'
 import { transition, type ErasureEvent } from './state-machine.js'
 import {
   subjectsKeyOf,
@@ -298,7 +299,8 @@ function planAction(
   const event = eventOfAction(action)
   const moved = transition(document, event)
   if (!moved.allowed || document.evidence.length >= maxEvidence) return refused('wrong_state')
-  if (needsSecondPrincipal(action.action) && principal === document.submitter) return refused('four_eyes')
+  if (needsSecondPrincipal(action) && principal === document.submitter) return refused('four_eyes')
+  if (facts.outcome !== undefined && !mayRetire(document, facts.target ?? '')) return refused('wrong_state')
   if (event === 'extend' && extensionOf(document, at) !== 'possible') return refused('wrong_state')
   const { scope } = document
   if (event === 'approve' && scope !== null && leavesOpenWhom(scope, facts.confirmed ?? []))
@@ -332,7 +334,7 @@ function planAction(
       ? {}
       : { words: { actionId, action: action.action, at, by: principal, sealed: action.sealedWords } }),
     ...(event === 'attest' && facts.target !== undefined
-      ? { attestation: { target: facts.target, principal, at } }
+      ? { attestation: { target: facts.target, principal, at, ...retirementIn(facts) } }
       : {}),
     event: actionEvent(document, action, event, state, dueAt),
     forget: isFinal(state),
@@ -361,6 +363,14 @@ function actionEvent(
       return eventOf(document, 'annals.erasure.extended', at, principal, { dueAt: dueAt.toISOString() })
     case 'withdraw':
       return eventOf(document, 'annals.erasure.withdrawn', at, principal, {})
+    case 'attest':
+      // The reason stays with the request: words of a person are in no event that never expires.
+      return facts.outcome === undefined
+        ? null
+        : eventOf(document, 'annals.erasure.target_retired', at, principal, {
+            target: facts.target ?? '',
+            status: facts.outcome,
+          })
     default:
       return endingEvent(document, state, at, principal)
   }
@@ -374,9 +384,17 @@ export function eventOfAction({
   return facts.result === 'verified' ? 'identity_verified' : 'identity_failed'
 }
 
-/** Deciding that a person's data goes, or stays, takes another person than the one who asked. */
-export const needsSecondPrincipal = (action: ErasureActionDocument['action']): boolean =>
-  action === 'approve' || action === 'deny'
+const retirementIn = ({ outcome, reason }: ErasureActionDocument['facts']) =>
+  outcome === undefined || reason === undefined ? {} : { outcome, reason }
+
+/**
+ * Deciding that a person's data goes, or stays, or is looked for no more, takes another person than the one who asked.
+ */
+export const needsSecondPrincipal = ({
+  action,
+  facts,
+}: Pick<ErasureActionDocument, 'action' | 'facts'>): boolean =>
+  action === 'approve' || action === 'deny' || (action === 'attest' && facts.outcome !== undefined)
 
 export const extensionOf = (document: ErasureRequestDocument, at: Date) =>
   extension(receiptOf(document), document.extendedAt !== null, at.getTime())

@@ -10,12 +10,20 @@ import { archiveFailure, archiveTarget } from './archive-failure.js'
 import type { ErasureIdentifier } from './contract.js'
 import type { FieldName } from './manifests.js'
 import type { CutOff, ErasureProgressDocument } from './progress.js'
-import { readArchive, type ArchiveReading, type ObjectCounts } from './second-reader-archive.js'
+import {
+  readArchive,
+  type ArchiveFound,
+  type ArchiveReading,
+  type ObjectCounts,
+} from './second-reader-archive.js'
 import { readEverything, type ReadPlace } from './second-reader.js'
 
 export interface ResidueReading {
   readonly db: Db
-  readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'>
+  /** undefined: it was retired, and does not answer. */
+  readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'> | undefined
+  /** It was retired at some time: what was counted in it, or was not, says nothing. */
+  readonly wasRetired: boolean
   readonly lifecycle: Pick<Lifecycle, 'current'>
   readonly log: Pick<LogStore, 'locate'>
   readonly progress: ErasureProgressDocument
@@ -53,12 +61,15 @@ export async function residueOf(reading: ResidueReading): Promise<string[]> {
   }
   const { left, counts } = await fromArchive(reading, { ...archived, onRead })
   if (left > 0) places.add(archiveTarget)
-  const { erased, exempt } = await countAll(reading, archived, new Map(counts))
-  if (!(await addsUp(db, progress, erased, exempt))) places.add('counts')
+  const { erased, exempt } = reading.wasRetired
+    ? await countAll({ ...reading, archive: undefined }, archived, new Map())
+    : await countAll(reading, archived, new Map(counts))
+  if (!(await addsUp(reading, erased, exempt))) places.add('counts')
   return [...places]
 }
 
-async function fromArchive({ archive }: ResidueReading, archived: ArchiveReading) {
+async function fromArchive({ archive }: ResidueReading, archived: ArchiveReading): Promise<ArchiveFound> {
+  if (archive === undefined) return { left: 0, counts: new Map() }
   try {
     return await readArchive(archive, archived)
   } catch (error) {
@@ -67,12 +78,10 @@ async function fromArchive({ archive }: ResidueReading, archived: ArchiveReading
 }
 
 /** Content that expired since the events were counted took some with it; no more than that may be missing. */
-async function addsUp(
-  db: Db,
-  { organizationId, steps, before, exempt: wanted = 0 }: ErasureProgressDocument,
-  erased: number,
-  exempt: number,
-): Promise<boolean> {
+async function addsUp({ db, progress, wasRetired }: ResidueReading, erased: number, exempt: number) {
+  const { organizationId, steps, before, exempt: wanted = 0 } = progress
+  // How many lie in an archive that was retired nobody can say: those that are hot were counted with them, or alone.
+  if (wasRetired) return before !== undefined && erased + exempt <= before && exempt <= wanted
   if (erased + exempt === before && exempt === wanted) return true
   const since = steps.search?.doneAt
   if (before === undefined || since === undefined) return false

@@ -161,10 +161,10 @@ export function erasureRoutes(deps: ErasureRoutesDependencies): Router {
   router.post(
     `${base}/:id/attest`,
     body,
-    deciding(attestSchema, ({ target, statement }) => ({
+    deciding(attestSchema, ({ target, statement, outcome }) => ({
       action: 'attest',
-      facts: { target },
-      words: wordsOf({ statement }),
+      facts: outcome === undefined ? { target } : { target, outcome, reason: statement },
+      words: outcome === undefined ? wordsOf({ statement }) : {},
     })),
   )
   router.post(

@@ -15,6 +15,9 @@ import {
   exemptionGrounds,
   jointFreeTextChoices,
   operatorReasons,
+  retirementOutcomes,
+  targetNamePattern,
+  targetStatuses,
   type Recipient,
 } from './contract.js'
 import { deadlineLimits, type Receipt } from './deadlines.js'
@@ -192,7 +195,16 @@ export const extendSchema = z.strictObject({ reason: words }).meta({ id: 'Erasur
 export const withdrawSchema = z.strictObject({ note: words.optional() }).meta({ id: 'ErasureWithdrawal' })
 
 export const attestSchema = z
-  .strictObject({ target: z.string().regex(/^[a-z][a-z0-9_.-]{0,63}$/), statement: words })
+  .strictObject({
+    target: z.string().regex(targetNamePattern),
+    statement: words.meta({
+      description: 'With an outcome: why. It is kept, and shown in the certificate, and must name nobody.',
+    }),
+    outcome: z.enum(retirementOutcomes).optional().meta({
+      description:
+        'Retires a target that the request has stopped for: it was removed, or cannot be reached. Never by who submitted it.',
+    }),
+  })
   .meta({ id: 'ErasureAttestation' })
 
 export const retrySchema = z.strictObject({}).meta({ id: 'ErasureRetry' })
@@ -264,7 +276,7 @@ export const erasureDetailSchema = erasureViewSchema
         targets: z.array(
           z.object({
             target: z.string(),
-            status: z.enum(['counted', 'unreachable', 'retired']),
+            status: z.enum(targetStatuses),
             items: z.int(),
             held: z.int(),
           }),
@@ -298,7 +310,15 @@ export const erasureDetailSchema = erasureViewSchema
       .meta({
         description: 'What became of telling each recipient (Art. 19), by its position in the request.',
       }),
-    attestations: z.array(z.object({ target: z.string(), principal: z.string(), at: time })),
+    attestations: z.array(
+      z.object({
+        target: z.string(),
+        principal: z.string(),
+        at: time,
+        outcome: z.enum(retirementOutcomes).optional(),
+        reason: z.string().optional().meta({ description: 'Why the target was retired.' }),
+      }),
+    ),
     evidence: z.array(
       z.object({
         event: z.string(),

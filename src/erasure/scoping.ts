@@ -9,6 +9,7 @@ import type {
 } from './contract.js'
 import type { ErasingDependencies } from './erasing.js'
 import { createTextMatcher } from './matching.js'
+import { pinnedTargets, retirementsOf } from './retiring.js'
 import { TargetError, type ErasureWork } from './targets/contract.js'
 import { countHit } from './text-removal.js'
 import { isExempt, searchText } from './text-search.js'
@@ -23,7 +24,7 @@ import {
 
 export type ScopingDependencies = Pick<
   ErasingDependencies,
-  'fence' | 'directory' | 'subjects' | 'holds' | 'log' | 'sources' | 'targets' | 'keysetOf'
+  'fence' | 'directory' | 'subjects' | 'holds' | 'log' | 'sources' | 'targets' | 'keysetOf' | 'logsElsewhere'
 > & { readonly requests: ErasureRequests }
 
 /** @throws KeyError; SubjectStateError; TargetError where nothing was found and a target could not be asked */
@@ -46,7 +47,13 @@ export async function scope(
   const work: ErasureWork = { organizationId, requestId, ...counting }
 
   const targets: TargetScope[] = []
-  const unreachable: string[] = []
+  const retirements = retirementsOf(opened.attestations)
+  // What an earlier scoping pinned, and is not there any more: still to be looked at, or to be retired.
+  const names = new Set(deps.targets.map(({ name }) => name))
+  const removed = pinnedTargets(opened.scope).filter((name) => !names.has(name))
+  const unreachable = removed.filter((name) => !retirements.has(name))
+  for (const name of removed)
+    targets.push(notCounted(name, retirements.has(name) ? 'retired' : 'unreachable'))
   for (const target of deps.targets) {
     beat()
     try {
@@ -54,12 +61,16 @@ export async function scope(
       targets.push({ target: target.name, status: 'counted', items, held: 0 })
     } catch (error) {
       if (!(error instanceof TargetError)) throw error
-      unreachable.push(target.name)
-      targets.push({ target: target.name, status: 'unreachable', items: 0, held: 0 })
+      const retired = retirements.has(target.name)
+      if (!retired) unreachable.push(target.name)
+      targets.push(notCounted(target.name, retired ? 'retired' : 'unreachable'))
     }
   }
 
-  const readable = deps.sources.filter(({ name }) => !unreachable.includes(name))
+  const away = targets.flatMap(({ target, status }) => (status === 'counted' ? [] : [target]))
+  targets.push(...deps.logsElsewhere.map((name) => notCounted(name, 'elsewhere')))
+
+  const readable = deps.sources.filter(({ name }) => !away.includes(name))
   const { counts, held, earliest, latest } = await countEvents({ ...deps, sources: readable }, work, holds)
   const ambiguous = ambiguousIn(resolved)
   const freeText = searched.map((identifier, position): FreeTextScope => {
@@ -82,9 +93,17 @@ export async function scope(
     subjects.length > 0 || targets.some(({ items }) => items > 0) || freeText.some(({ hits }) => hits > 0)
   const [first] = unreachable
   // Nothing was found where it was looked: that is no match only where it was looked everywhere.
-  if (!any && first !== undefined) throw new TargetError(first, 'target_unavailable')
+  if (!any && first !== undefined)
+    throw new TargetError(first, removed.includes(first) ? 'target_removed' : 'target_unavailable')
   return { result: any ? 'matched' : 'no_match' }
 }
+
+const notCounted = (target: string, status: TargetScope['status']): TargetScope => ({
+  target,
+  status,
+  items: 0,
+  held: 0,
+})
 
 interface EventCounts {
   /** Hits in text by the position of their identifier. */

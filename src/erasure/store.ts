@@ -21,6 +21,7 @@ import type {
   ExemptionGround,
   JointFreeText,
   OperatorReason,
+  RetirementOutcome,
   ScopeReport,
 } from './contract.js'
 import type { WrappedRequestKey } from './sealed.js'
@@ -120,6 +121,9 @@ export interface ActionFacts {
   readonly exempt?: readonly Exemption[]
   readonly confirmed?: readonly number[]
   readonly target?: string
+  /** Of an attestation that retires its target, with the reason, which names nobody. */
+  readonly outcome?: RetirementOutcome
+  readonly reason?: string
 }
 
 export interface ErasureActionDocument {

@@ -1,6 +1,7 @@
 /** Runs the erasing steps of a request on a real database, without the months that Temporal waits in between. */
 import type { Core } from '../../src/composition.js'
 import type {
+  Attestation,
   ErasureIdentifier,
   ErasureReference,
   OpenedErasureRequest,
@@ -25,6 +26,8 @@ export interface ErasingRun extends ErasureReference {
 export interface ErasingRunOptions extends Partial<
   Pick<OpenedErasureRequest, 'exempt' | 'confirmed' | 'jointFreeText' | 'requestId'>
 > {
+  /** What officers have attested; added to while a test runs. */
+  readonly attestations?: readonly Attestation[]
   /** Wait until every lease has run out, as erasing does; without it no other process may hold one. */
   readonly leases?: true
   /** Replaces parts of what the steps work with: for faults. */
@@ -55,7 +58,7 @@ export function erasingRun(
     exempt: options.exempt ?? [],
     confirmed: options.confirmed ?? [],
     scope: null,
-    attestations: [],
+    attestations: options.attestations ?? [],
   }
   const requests = {
     open: () => Promise.resolve(opened),

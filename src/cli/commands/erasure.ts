@@ -9,6 +9,7 @@ import {
   erasureGrounds,
   exemptionGrounds,
   jointFreeTextChoices,
+  retirementOutcomes,
   type ErasureIdentifier,
   type Exemption,
 } from '../../erasure/contract.js'
@@ -101,6 +102,16 @@ export const registerErasure: RegisterCommand = (program, context) => {
     'Extend the deadline by two months, once, within the first month',
   ).requiredOption('--reason <words>', 'what the person is told')
   action(erasure, context, 'withdraw', 'Withdraw, before the fence').option('--note <words>', 'why')
+  action(erasure, context, 'attest', 'State what Annals cannot look at itself, or what became of a target')
+    .requiredOption(
+      '--target <name>',
+      'a log system elsewhere, or the target that the request has stopped for',
+    )
+    .requiredOption('--statement <words>', 'with an outcome: kept for ever, and naming nobody')
+    .option(
+      '--outcome <outcome>',
+      `retires the target; never by who submitted it: ${retirementOutcomes.join(', ')}`,
+    )
   action(erasure, context, 'retry', 'Go on after seeing to what stopped it (an operator’s key)')
   withExample(
     erasure,
