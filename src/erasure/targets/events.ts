@@ -39,83 +39,105 @@ const holding = (work: Pick<ErasureWork, 'organizationId' | 'subjects'>): Filter
   }
 }
 
-/** An update runs on one core of the database: where there is much, some run side by side. */
-const parts = 4
-const minPartEvents = 2_000
-
-/** Parts of about as many events each, which leave none out. */
-async function partsInTime(events: EventCollection, work: ErasureWork): Promise<Filter<StoredEvent>[]> {
-  const count = await events.countDocuments(eventsOf(work), hint)
-  if (count < parts * minPartEvents) return [{}]
-  const ends: Date[] = []
-  for (let part = 1; part < parts; part += 1) {
-    work.beat()
-    const [first] = await events
-      .find(eventsOf(work), { ...hint, projection: { occurredAt: 1 } })
-      .sort({ occurredAt: -1 })
-      .skip(Math.floor((count * part) / parts))
-      .limit(1)
-      .toArray()
-    if (first !== undefined) ends.push(first.occurredAt)
-  }
-  const newerThan = [...ends, undefined]
-  const upTo = [undefined, ...ends]
-  return newerThan.map((from, part) => {
-    const to = upTo[part]
-    const occurredAt = {
-      ...(from === undefined ? {} : { $gt: from }),
-      ...(to === undefined ? {} : { $lte: to }),
-    }
-    return { occurredAt }
-  })
+export interface SweepLimits {
+  /** Ids that are held at once: memory does not grow with the person. */
+  readonly idsAtOnce: number
+  /** Of one update: short enough for whoever waits to be told that it goes on. */
+  readonly batchEvents: number
+  /** An update runs on one core of the database. */
+  readonly sideBySide: number
 }
 
-function eventTarget(name: string, collection: CollectionName, events: EventCollection): ErasureTarget {
+const usualLimits: SweepLimits = { idsAtOnce: 50_000, batchEvents: 1_000, sideBySide: 3 }
+
+/**
+ * The ids of every event that names the subjects, a batch at a time, from the index alone. They come by time and leave by
+ * id, which is about the order in which events lie on disk: in any other a page would be read, changed and written again
+ * for each of its events once the cache does not hold them all.
+ */
+async function* batchesOf(
+  events: EventCollection,
+  work: ErasureWork,
+  { idsAtOnce, batchEvents }: SweepLimits,
+): AsyncGenerator<string[]> {
+  const found = events.find(eventsOf(work), { ...hint, projection: { _id: 1 }, batchSize: 10_000 })
+  let ids: string[] = []
+  function* sorted() {
+    ids.sort()
+    for (let at = 0; at < ids.length; at += batchEvents) yield ids.slice(at, at + batchEvents)
+    ids = []
+  }
+  for await (const { _id } of found) {
+    ids.push(_id)
+    if (ids.length === idsAtOnce) yield* sorted()
+  }
+  yield* sorted()
+}
+
+/** One common update: what is gone already changes nothing. @returns events that lost something */
+async function strip(events: EventCollection, work: ErasureWork, ids: readonly string[]): Promise<number> {
+  const subject = { $in: [...work.subjects] }
+  const { modifiedCount } = await events.updateMany(
+    { _id: { $in: ids }, organizationId: work.organizationId },
+    { $unset: { 'fields.$[block].sealed': '', 'fields.$[person].terms': '', fingerprint: '' } },
+    {
+      arrayFilters: [
+        { 'block.subject': subject, 'block.restricted': { $exists: false } },
+        { 'person.subject': subject },
+      ],
+      hint: '_id_',
+      writeConcern: { w: 'majority', journal: true },
+    },
+  )
+  return modifiedCount
+}
+
+function eventTarget(
+  name: string,
+  collection: CollectionName,
+  events: EventCollection,
+  limits: SweepLimits,
+): ErasureTarget {
   return {
     name,
     collections: [collection],
     scope: (work) => events.countDocuments(eventsOf(work), hint),
     async erase(work) {
       if (work.subjects.length === 0) return 0
-      const subject = { $in: [...work.subjects] }
-      const bounds = await partsInTime(events, work)
-      const done = await Promise.all(
-        bounds.map((part) =>
-          events.updateMany(
-            { $and: [holding(work), part] },
-            {
-              $unset: {
-                'fields.$[block].sealed': '',
-                'fields.$[person].terms': '',
-                fingerprint: '',
-              },
-            },
-            {
-              arrayFilters: [
-                { 'block.subject': subject, 'block.restricted': { $exists: false } },
-                { 'person.subject': subject },
-              ],
-              ...hint,
-              writeConcern: { w: 'majority', journal: true },
-            },
-          ),
-        ),
-      )
-      return done.reduce((sum, { modifiedCount }) => sum + modifiedCount, 0)
+      const running = new Set<Promise<void>>()
+      let changed = 0
+      try {
+        for await (const ids of batchesOf(events, work, limits)) {
+          work.beat()
+          const one = strip(events, work, ids).then((some) => {
+            changed += some
+            running.delete(one)
+          })
+          // Whoever waits for it gets its failure; until then it is nobody's.
+          one.catch(() => undefined)
+          running.add(one)
+          if (running.size === limits.sideBySide) await Promise.race(running)
+        }
+        await Promise.all(running)
+      } finally {
+        await Promise.allSettled(running)
+      }
+      return changed
     },
     verify: (work) =>
       work.subjects.length === 0 ? Promise.resolve(0) : events.countDocuments(holding(work), hint),
   }
 }
 
-export const hotEvents = (events: EventCollection): ErasureTarget =>
-  eventTarget('hot_events', collectionNames.events, events)
+export const hotEvents = (events: EventCollection, limits = usualLimits): ErasureTarget =>
+  eventTarget('hot_events', collectionNames.events, events, limits)
 
 export const restoredEvents = (db: Db): ErasureTarget =>
   eventTarget(
     'restored_events',
     collectionNames.restoredEvents,
     db.collection<StoredEvent>(collectionNames.restoredEvents),
+    usualLimits,
   )
 
 export function pendingEvents(events: EventCollection): ErasureTarget {
