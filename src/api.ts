@@ -135,7 +135,12 @@ export async function openApi(
       holds: holdRoutes({
         ...core,
         holds: core.retention.holds,
-        onReleased: createHeldResumer({ store: core.erasures.store, temporal, logger }),
+        onReleased: createHeldResumer({
+          store: core.erasures.store,
+          progress: core.erasing.deps.progress,
+          temporal,
+          logger,
+        }),
       }),
       archive: createArchive(core, temporal, logger),
       erasures: createErasureRoutes(core, config, temporal, logger),

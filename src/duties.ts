@@ -31,6 +31,8 @@ import { createErasing, type Erasing, type ErasingDependencies } from './erasure
 import { createErasureLedger } from './erasure/ledger.js'
 import { createLogFiles } from './erasure/log-files.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
+import { createReleasing, type Releasing } from './erasure/releasing.js'
+import { createRevisedNote } from './erasure/revising.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
 import { reapplyErasures, type Reapplied, type ReapplyingDependencies } from './erasure/reapplying.js'
@@ -86,6 +88,8 @@ export interface Duties {
     readonly steps: Erasing
     readonly completing: Completing
     readonly certificates: ErasureCertificates
+    /** What erases that which holds had kept. */
+    readonly releasing: Releasing
     readonly deps: ErasingDependencies
   }
   /** Removal of single fields, on the word of two. */
@@ -293,6 +297,14 @@ export function assembleDuties({
     store: createCertificateStore(ledger),
   })
 
+  const completing = createCompleting({
+    ...erasing,
+    certificates,
+    noteRevised: createRevisedNote({ client, store: erasures.store, events: systemEvents }),
+    oplogs: () => oplogsOf(client),
+    backupDays: config.backupDays,
+  })
+
   const redactions = createRedactionStore(db)
   const removal = createFieldRemoval({
     client,
@@ -346,12 +358,8 @@ export function assembleDuties({
     delivery,
     erasing: {
       steps: createErasing(erasing),
-      completing: createCompleting({
-        ...erasing,
-        certificates,
-        oplogs: () => oplogsOf(client),
-        backupDays: config.backupDays,
-      }),
+      completing,
+      releasing: createReleasing({ ...erasing, requests: erasures.store, finder, completing }),
       deps: erasing,
       certificates,
     },

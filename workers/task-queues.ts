@@ -9,6 +9,7 @@ import {
 } from '../activities/offboarding.js'
 import { createRedactionActivities, type RedactionActivityDependencies } from '../activities/redaction.js'
 import { createExpiryActivities, type ExpiryActivityDependencies } from '../activities/expiry.js'
+import { createReleasingActivities, type ReleasingActivityDependencies } from '../activities/releasing.js'
 import { createRestoreActivities, type RestoreActivityDependencies } from '../activities/restore.js'
 import { createRetentionActivities, type RetentionActivityDependencies } from '../activities/retention.js'
 import { createRotationActivities, type RotationActivityDependencies } from '../activities/rotation.js'
@@ -44,6 +45,8 @@ export interface WorkerDependencies {
   readonly redacting?: Omit<RedactionActivityDependencies, 'stopping'>
   /** Likewise. */
   readonly offboarding?: Omit<OffboardingActivityDependencies, 'stopping'>
+  /** Likewise. */
+  readonly releasing?: Omit<ReleasingActivityDependencies, 'stopping'>
   /** Of the queue `erasure`, too. Without it rotations of the period key wait for a worker that has it. */
   readonly rotating?: RotationActivityDependencies
 }
@@ -71,7 +74,7 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   },
   erasure: {
     taskQueue: erasureTaskQueue,
-    activities({ erasure, redacting, offboarding, rotating }, stopping) {
+    activities({ erasure, redacting, offboarding, releasing, rotating }, stopping) {
       if (erasure === undefined) throw new Error('the queue erasure was asked for without what erases')
       const { steps = unavailableSteps } = erasure
       return {
@@ -79,6 +82,7 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
         ...('erasing' in steps ? createErasingActivities(steps) : steps),
         ...(redacting === undefined ? {} : createRedactionActivities({ ...redacting, stopping })),
         ...(offboarding === undefined ? {} : createOffboardingActivities({ ...offboarding, stopping })),
+        ...(releasing === undefined ? {} : createReleasingActivities({ ...releasing, stopping })),
         ...(rotating === undefined ? {} : createRotationActivities(rotating)),
       }
     },

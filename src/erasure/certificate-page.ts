@@ -107,7 +107,7 @@ function removedHtml({ removed, text }: ErasureCertificate): string {
   return rows.length === 0 ? none : table(['Where', 'How many'], rows)
 }
 
-function keptHtml({ kept, text, request }: ErasureCertificate): string {
+function keptHtml({ kept, text, request, releases }: ErasureCertificate): string {
   const rows = kept.map(({ reason, class: kind, ground, events }) => [
     reason === 'hold' || ground === null
       ? 'Under a legal hold'
@@ -119,6 +119,17 @@ function keptHtml({ kept, text, request }: ErasureCertificate): string {
       ? '<p>No record was exempt, and none was under a legal hold.</p>'
       : `${table(['Why', 'How many'], rows)}<p>They are encrypted under a key of this request alone, out of ordinary reading, and are used for nothing else.</p>`,
   ]
+  if (releases.length > 0)
+    parts.push(
+      '<p>What was kept first, and was removed when the hold on it ended:</p>',
+      table(
+        ['When', 'How many'],
+        releases.map(({ at, events }) => [
+          moment(at),
+          `${number(events)} ${events === 1 ? 'event' : 'events'}`,
+        ]),
+      ),
+    )
   if (text.kept > 0)
     parts.push(
       `<p>${number(text.kept)} ${text.kept === 1 ? 'field of text names' : 'fields of text name'} the person and stayed${
@@ -157,6 +168,10 @@ function readingHtml({ verification }: ErasureCertificate): string {
   const attested = verification.attested.map(
     ({ target, by, at }) => `${code(target)}: attested by ${code(by)}, ${moment(at)}`,
   )
+  const retired = verification.retired.map(
+    ({ target, outcome, reason, by, at }) =>
+      `${code(target)}: ${escape(retirements[outcome])}, says ${code(by)}, ${moment(at)}. ${escape(reason)}`,
+  )
   return [
     verification.searchedFor === 0
       ? `<p>A second reader, with code of its own, went through these places on ${moment(verification.at)}: it counted what is left of the person. No identifier was certain enough to be looked for as text.</p>`
@@ -165,13 +180,12 @@ function readingHtml({ verification }: ErasureCertificate): string {
     attested.length === 0
       ? ''
       : `<p>What it cannot look at:</p><ul>${attested.map((line) => `<li>${line}</li>`).join('')}</ul>`,
+    retired.length === 0
+      ? ''
+      : `<p>What was gone, and was neither erased nor looked at:</p><ul>${retired.map((line) => `<li>${line}</li>`).join('')}</ul>`,
   ].join('')
 }
 
-  const retired = verification.retired.map(
-    ({ target, outcome, reason, by, at }) =>
-      `${code(target)}: ${escape(retirements[outcome])}, says ${code(by)}, ${moment(at)}. ${escape(reason)}`,
-  )
 function recipientsHtml({ recipients }: ErasureCertificate): string {
   const rows = Object.entries(recipients)
     .filter(([, count]) => count > 0)
@@ -180,9 +194,6 @@ function recipientsHtml({ recipients }: ErasureCertificate): string {
     ? '<p>The request named no recipient of the data.</p>'
     : table(['Recipients who', 'How many'], rows)
 }
-    retired.length === 0
-      ? ''
-      : `<p>What was gone, and was neither erased nor looked at:</p><ul>${retired.map((line) => `<li>${line}</li>`).join('')}</ul>`,
 
 function checkingHtml(certificate: ErasureCertificate, sha256: string, kids: readonly string[]): string {
   const { erasureStarted, erased } = certificate.proofs
@@ -223,17 +234,6 @@ const places: Readonly<Record<string, string>> = {
   reasons: 'Reasons of holds, restores, redactions and offboardings that named the person',
   open_requests: 'Notes and requesters of other persons’ requests, where they named the person',
   archive_content: 'Archived events: the person taken out of them',
-}
-const residues: Readonly<Record<ResidualKind, string>> = {
-  period_keys: 'Keys, without which copies of the destroyed keys in backups open nothing',
-  oplog: 'The log of changes that the database keeps',
-  backups: 'Backups of the database',
-  workflow_histories: 'Histories of work that was done, which hold no personal data',
-}
-const unknowns: Readonly<Record<ResidualKind, string>> = {
-  period_keys: 'not known',
-  oplog: 'not known: it could not be read',
-  backups: 'not known: the operator has not said how long they are kept',
   log_files: 'Log files, which are looked at and from which nothing is removed',
 }
 const retirements: Readonly<Record<RetirementOutcome, string>> = {
@@ -241,6 +241,20 @@ const retirements: Readonly<Record<RetirementOutcome, string>> = {
   erased_manually: 'the person was erased there by hand',
   expired: 'what was there has expired',
   out_of_scope_confirmed: 'it held nothing of the person',
+}
+const residues: Readonly<Record<ResidualKind, string>> = {
+  period_keys: 'Keys, without which copies of the destroyed keys in backups open nothing',
+  request_key:
+    'The key of this request, for what it keeps still: it opens copies in backups of what it kept before',
+  oplog: 'The log of changes that the database keeps',
+  backups: 'Backups of the database',
+  workflow_histories: 'Histories of work that was done, which hold no personal data',
+}
+const unknowns: Readonly<Record<ResidualKind, string>> = {
+  period_keys: 'not known',
+  request_key: 'not known',
+  oplog: 'not known: it could not be read',
+  backups: 'not known: the operator has not said how long they are kept',
   workflow_histories: 'not known: it could not be asked',
 }
 const kinds: Readonly<Record<string, string>> = {

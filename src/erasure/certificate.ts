@@ -108,6 +108,12 @@ export const erasureCertificateSchema = z.object({
         description: 'Places that were gone and that no reader looked at: what an officer says of them.',
       }),
   }),
+  releases: z
+    .array(z.object({ at: time, events: count, fields: count, manifest: sha256, proof: z.string() }))
+    .default([])
+    .meta({
+      description: 'What was kept first and is gone since its hold ended, with the name of its proof.',
+    }),
   recipients: z.record(z.enum(deliveryStatuses), count),
   remains: z.array(
     z.object({
@@ -122,7 +128,7 @@ export const erasureCertificateSchema = z.object({
   manifests: z.object({ subjects: sha256, text: sha256 }),
   ledger: z.object({ sequence: z.int().positive(), hash: sha256, at: time }),
   statement: z.object({ claimed: z.array(z.string()), notClaimed: z.array(z.string()) }),
-  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }),
+  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }).catchall(proofSchema),
 })
 export type ErasureCertificate = z.infer<typeof erasureCertificateSchema>
 
@@ -165,8 +171,15 @@ export interface CertificateFacts {
   readonly kept: readonly KeptEvents[]
   readonly recipients: readonly Pick<DeliveryOutcome, 'status'>[]
   readonly residuals: readonly Residual[]
-  readonly proofs: { readonly erasureStarted: CertificateProof; readonly erased: CertificateProof }
+  /** Of the releases, too, by `releaseProofName`. */
+  readonly proofs: Readonly<Record<string, CertificateProof>> & {
+    readonly erasureStarted: CertificateProof
+    readonly erased: CertificateProof
+  }
 }
+
+/** How a certificate names the proof of a release. @param number from 1 */
+export const releaseProofName = (number: number): string => `released${String(number)}`
 
 /** @throws Error where a step that comes before the certificate has left no trace */
 export function erasureCertificate(facts: CertificateFacts) {
@@ -177,6 +190,10 @@ export function erasureCertificate(facts: CertificateFacts) {
   if (ledgerEntry === undefined) throw missing('its entry in the ledger')
   if (reading === undefined) throw missing('the report of the second reader')
   if (approver === null) throw missing('who approved it')
+  const notRead = new Set(reading.retired)
+  const retired = [...retirementsOf(request.attestations).values()].filter(({ target }) =>
+    notRead.has(target),
+  )
   const doneAt = (step: keyof typeof steps): string => {
     const at = steps[step]?.doneAt
     if (at === undefined) throw missing(`the step ${step}`)
@@ -190,10 +207,6 @@ export function erasureCertificate(facts: CertificateFacts) {
     id: request.requestId,
     version: facts.version,
     supersedes: facts.supersedes,
-  const notRead = new Set(reading.retired)
-  const retired = [...retirementsOf(request.attestations).values()].filter(({ target }) =>
-    notRead.has(target),
-  )
     issuedAt: issuedAt.toISOString(),
     outcome: facts.kept.length > 0 || retired.length > 0 ? 'completed_with_exceptions' : 'completed',
     request: {
@@ -239,6 +252,10 @@ export function erasureCertificate(facts: CertificateFacts) {
         .map(({ target, principal: by, at }) => ({ target, by, at: at.toISOString() })),
       retired: retired.map(({ principal: by, at, ...rest }) => ({ ...rest, by, at: at.toISOString() })),
     },
+    releases: (progress.releases ?? []).map(({ doneAt, events, fields, manifest }, position) => {
+      if (doneAt === undefined) throw missing('the end of a release')
+      return { at: doneAt.toISOString(), events, fields, manifest, proof: releaseProofName(position + 1) }
+    }),
     recipients: countOutcomes(facts.recipients),
     remains: residuals.map(({ periods = [], member = null, ...rest }) => ({
       ...rest,
@@ -248,7 +265,11 @@ export function erasureCertificate(facts: CertificateFacts) {
     manifests: { subjects: manifests.subjects, text: manifests.text },
     ledger: ledgerEntry,
     statement: { claimed: [...statement.claimed], notClaimed: [...statement.notClaimed] },
-    proofs: { erasureStarted: proofOf(facts.proofs.erasureStarted), erased: proofOf(facts.proofs.erased) },
+    proofs: {
+      ...Object.fromEntries(Object.entries(facts.proofs).map(([name, proof]) => [name, proofOf(proof)])),
+      erasureStarted: proofOf(facts.proofs.erasureStarted),
+      erased: proofOf(facts.proofs.erased),
+    },
   }
   return body
 }

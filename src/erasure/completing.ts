@@ -5,16 +5,18 @@
  * May be run again at any moment: what is forgotten is gone by the first time, and a certificate is issued once.
  */
 import type { PeriodKeys } from '../keys/period-keys.js'
-import type { CompleteOutcome, ErasureReference } from './contract.js'
-import type { ErasureCertificates } from './issuing.js'
+import type { CompleteOutcome, ErasureReference, ReleaseOutcome } from './contract.js'
+import type { ErasureCertificates, IssuedCertificate } from './issuing.js'
 import type { ErasureLedger } from './ledger.js'
 import type { ErasureProgress, ErasureProgressDocument } from './progress.js'
 import { residueOf, type OplogLook, type ResidualFacts } from './residuals.js'
 
 export interface CompletingDependencies {
-  readonly progress: Pick<ErasureProgress, 'read' | 'forget'>
+  readonly progress: Pick<ErasureProgress, 'read' | 'forget' | 'set'>
   readonly periods: Pick<PeriodKeys, 'isDeleted'>
-  readonly certificates: Pick<ErasureCertificates, 'issue'>
+  readonly certificates: Pick<ErasureCertificates, 'issue' | 'revise'>
+  /** Notes in the request, and in the log, that a further certificate was issued; once for each version. */
+  readonly noteRevised?: (request: ErasureReference, certificate: IssuedCertificate) => Promise<void>
   readonly oplogs: () => Promise<readonly OplogLook[]>
   /** How long backups of the database are kept, as the operator says. */
   readonly backupDays: number | undefined
@@ -27,23 +29,34 @@ export type HistoryDays = () => Promise<number | undefined>
 export interface Completing {
   /** @throws ArchiveStoreError; LedgerError; AnnalsError; Error where it is not in the ledger */
   complete(request: ErasureReference, historyDays: HistoryDays): Promise<CompleteOutcome>
+  /**
+   * Issues a further certificate of a request that is complete, once something went that an exception had kept, and
+   * nothing remains of that which is waited for. May be run again at any moment.
+   * @throws as `complete` does
+   */
+  certifyRelease(request: ErasureReference, historyDays: HistoryDays): Promise<ReleaseOutcome>
 }
+
+/** What is being released is not certified as kept, nor as gone. */
+const releaseLookMs = 60_000
 
 export function createCompleting(deps: CompletingDependencies): Completing {
   const { progress, periods, certificates, oplogs, backupDays } = deps
   const now = deps.now ?? (() => new Date())
 
   async function factsOf(
-    { keyPeriods }: ErasureProgressDocument,
-    verifiedAt: Date,
+    { keyPeriods, restrictedKey, releases = [] }: ErasureProgressDocument,
+    readAt: Date,
     historyDays: HistoryDays,
   ): Promise<ResidualFacts> {
     const looked = await Promise.all(
       keyPeriods.map(async (period) => ({ period, deleted: await periods.isDeleted(period) })),
     )
+    const moments = releases.flatMap(({ doneAt }) => (doneAt === undefined ? [] : [doneAt.getTime()]))
     return {
-      verifiedAt,
+      verifiedAt: new Date(Math.max(readAt.getTime(), ...moments)),
       periods: looked,
+      keyStays: releases.length > 0 && restrictedKey !== undefined,
       oplog: await oplogs(),
       backupDays,
       historyDays: await historyDays(),
@@ -59,12 +72,29 @@ export function createCompleting(deps: CompletingDependencies): Completing {
       await progress.forget(request)
       // After that: a rotation that wraps something of it anew notes the newer period before it does.
       const done = await progress.read(request)
-      const { reading } = done
+      const { reading, releases = [] } = done
+      if (releases.some(({ doneAt }) => doneAt === undefined))
+        return { result: 'waiting', until: new Date(now().getTime() + releaseLookMs).toISOString() }
       if (reading === undefined) throw new Error('an erasure was to complete that nobody has verified')
       const { residuals, lookAgainAt } = residueOf(await factsOf(done, reading.at, historyDays), now())
       if (lookAgainAt !== null) return { result: 'waiting', until: lookAgainAt.toISOString() }
       const { outcome } = await certificates.issue(done, residuals)
+      await progress.set(request, { certifiedReleases: releases.length })
       return { result: outcome }
+    },
+
+    async certifyRelease(request, historyDays) {
+      const done = await progress.read(request)
+      const { reading, releases = [], certifiedReleases = 0 } = done
+      const isUnderWay = releases.some(({ doneAt }) => doneAt === undefined)
+      if (reading === undefined || isUnderWay || releases.length <= certifiedReleases)
+        return { result: 'nothing' }
+      const { residuals, lookAgainAt } = residueOf(await factsOf(done, reading.at, historyDays), now())
+      if (lookAgainAt !== null) return { result: 'waiting', until: lookAgainAt.toISOString() }
+      const certificate = await certificates.revise(done, residuals)
+      await deps.noteRevised?.(request, certificate)
+      await progress.set(request, { certifiedReleases: releases.length })
+      return { result: 'certified', version: certificate.version, outcome: certificate.outcome }
     },
   }
 }

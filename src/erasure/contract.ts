@@ -244,13 +244,74 @@ export type CompleteOutcome =
   | { readonly result: 'waiting'; readonly until: string }
   | { readonly result: 'completed' | 'completed_with_exceptions' }
 
+/** What came of looking whether something that was kept may go. */
+export type ReleaseOutcome =
+  | { readonly result: 'nothing' }
+  /** Something went; a request that is not complete says so in its first certificate. */
+  | { readonly result: 'released' }
+  /** Something went, and remains until this moment (RFC 3339) at least: then a further certificate is issued. */
+  | { readonly result: 'waiting'; readonly until: string }
+  | {
+      readonly result: 'certified'
+      readonly version: number
+      readonly outcome: 'completed' | 'completed_with_exceptions'
+    }
+
+/** The workflow that erases what holds had kept; by a Schedule, and when a hold is released. */
+export const releaseKeptWorkflowType = 'releaseKept'
+export const releaseKeptScheduleId = 'annals-erasure-kept'
+export const releaseKeptWorkflowId = (organizationId: string | null): string =>
+  organizationId === null ? 'erasure-kept' : `erasure-kept/${organizationId}`
+
+export interface ReleaseKeptInput {
+  /** null = all of them. */
+  readonly organizationId: string | null
+}
+
+/** Any program with access to Temporal may start a workflow, with anything. @returns undefined where it does not fit */
+export function parseReleaseInput(value: unknown): ReleaseKeptInput | undefined {
+  if (typeof value !== 'object' || value === null || !('organizationId' in value)) return undefined
+  const { organizationId } = value
+  if (organizationId === null) return { organizationId }
+  if (typeof organizationId !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(organizationId)) return undefined
+  return { organizationId }
+}
+
+/** Beside `ErasingActivities`, with failures of the same form. */
+export interface ReleasingActivities {
+  /** Requests of which something may go, by id, the next hundred or so after the one named. */
+  listKept(input: ReleaseKeptInput, after: ErasureReference | null): Promise<readonly ErasureReference[]>
+  releaseKeptOf(request: ErasureReference): Promise<ReleaseOutcome>
+}
+
 // ── what the steps read and write of a request ───────────────────────────────────────────────────────────────────────
+
+/**
+ * What became of a target that cannot be looked at any more: its media are destroyed; the person was erased there by hand;
+ * what it held has expired there; or it never held anything of the person.
+ */
+export const retirementOutcomes = [
+  'destroyed',
+  'erased_manually',
+  'expired',
+  'out_of_scope_confirmed',
+] as const
+export type RetirementOutcome = (typeof retirementOutcomes)[number]
 
 export interface Attestation {
   readonly target: string
   readonly principal: string
   readonly at: Date
+  /** With it, the target is retired. */
+  readonly outcome?: RetirementOutcome
+  /** Of a retirement: why, in words that name nobody. What else is attested is sealed with the request's other words. */
+  readonly reason?: string
 }
+
+export type Retirement = Required<Attestation>
+
+/** What a target, or a log system elsewhere, may be called. */
+export const targetNamePattern = /^[a-z][a-z0-9_.-]{0,63}$/
 
 /** A request as the erasing steps see it: opened, for memory only. */
 export interface OpenedErasureRequest extends ErasureReference {
@@ -281,24 +342,3 @@ export interface ErasureRequests {
   /** Saves the report of a scoping; the last one stands. */
   saveScope(request: ErasureReference, report: ScopeReport): Promise<void>
 }
-/**
- * What became of a target that cannot be looked at any more: its media are destroyed; the person was erased there by hand;
- * what it held has expired there; or it never held anything of the person.
- */
-export const retirementOutcomes = [
-  'destroyed',
-  'erased_manually',
-  'expired',
-  'out_of_scope_confirmed',
-] as const
-export type RetirementOutcome = (typeof retirementOutcomes)[number]
-
-  /** With it, the target is retired. */
-  readonly outcome?: RetirementOutcome
-  /** Of a retirement: why, in words that name nobody. What else is attested is sealed with the request's other words. */
-  readonly reason?: string
-export type Retirement = Required<Attestation>
-
-/** What a target, or a log system elsewhere, may be called. */
-export const targetNamePattern = /^[a-z][a-z0-9_.-]{0,63}$/
-

@@ -45,9 +45,9 @@ export interface ErasingDependencies extends PreparingDependencies {
   readonly subjects: SubjectReader
   /** Where events lie, in the order in which they are asked. */
   readonly sources: readonly EventSource[]
-  /** The archive as the second reader sees it. */
   /** Log systems that Annals does not look at, by names that an operator gave them: each request has them attested. */
   readonly logsElsewhere: readonly string[]
+  /** The archive as the second reader sees it. */
   readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'>
 }
 
@@ -57,7 +57,6 @@ export interface Erasing extends Preparing {
   verify(request: ErasureReference, beat: () => void, workflows?: WorkflowRuns): Promise<VerifyOutcome>
 }
 
-const workOf = (
 /** Log systems that Annals does not look at, and that nobody has attested yet: a verification does not begin. */
 export class NotAttestedError extends Error {
   override readonly name = 'NotAttestedError'
@@ -67,6 +66,7 @@ export class NotAttestedError extends Error {
   }
 }
 
+const workOf = (
   keyset: OrganizationKeyset,
   { organizationId, requestId, subjects, steps }: ErasureProgressDocument,
   searched: readonly ErasureIdentifier[],
@@ -101,10 +101,10 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         await fence.destroyKeys(fencedBy(keyset, begun))
       })
 
-      await progress.once(request, 'search', async () => {
       const { there, retired } = await targetsOf(targets, opened)
       const sources = deps.sources.filter(({ name }) => !retired.has(name))
 
+      await progress.once(request, 'search', async () => {
         const counts: HitCount[] = []
         const holds = await deps.holds.active(request.organizationId)
         const search = {
@@ -142,11 +142,12 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       }
       // Before anything goes: what is restored from now on is stripped by it.
       await progress.once(request, 'text_manifest', async () => {
-        const { removed, kept } = await splitTexts(progress, removal)
-        const manifest = textManifest(request, removed, kept)
+        const { removed, kept, exempt } = await splitTexts(progress, removal)
+        const manifest = textManifest(request, removed, kept, exempt)
         await ledger.putManifest(manifest)
         const { manifests } = await progress.read(request)
-        await progress.set(request, { manifests: { ...manifests, text: manifest.sha256 } })
+        const named = { ...manifests, text: manifest.sha256 }
+        await progress.set(request, { manifests: named, exemptTexts: exempt.length })
       })
       const going = searched.filter((_, position) => chosen.includes(position))
       // Again each time: what a verification found left is looked for anew.
@@ -180,12 +181,12 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       const keyset = await deps.keysetOf(request.organizationId)
       const begun = await progress.read(request)
       const { chosen = [], cutOff } = begun
-      if (cutOff === undefined) throw new Error('an erasure was to be verified before it began')
-      const { searched } = searchedBy(periods, request, keyset, begun)
       const missing = notAttested(opened)
       if (missing.length > 0) throw new NotAttestedError(missing)
       const { there, retired } = await targetsOf(targets, opened)
       requirePinned(targets, retired, opened)
+      if (cutOff === undefined) throw new Error('an erasure was to be verified before it began')
+      const { searched } = searchedBy(periods, request, keyset, begun)
       const going = searched.filter((_, position) => chosen.includes(position))
       const removal: Removal = {
         ...request,

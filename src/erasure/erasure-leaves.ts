@@ -42,6 +42,8 @@ export async function sealEvent(
   action: 'annals.subject.erasure_started' | 'annals.subject.erased',
   metadata: Record<string, string | number>,
   beat: () => void,
+  /** Tells events of the same action apart. */
+  which = '',
 ) {
   const { id } = await systemEvents.write({
     organizationId,
@@ -50,7 +52,7 @@ export async function sealEvent(
     actor: annals,
     targets: [{ type: 'erasure', id: requestId }],
     metadata,
-    onceKey: `erasure/${requestId}/${action}`,
+    onceKey: `erasure/${requestId}/${action}${which}`,
   })
   for (let round = 0; round < maxRounds; round += 1) {
     beat()

@@ -2,7 +2,6 @@
  * Issues the certificate of an erasure, once: what is issued is kept beside the ledger, and handed out as the same bytes
  * ever after. If the process dies before it is kept, the next attempt issues it; after that it finds it.
  */
-import { z } from 'zod'
 import type { CertificateKeys } from '../certificates/keys.js'
 import type { CertificateProver } from '../certificates/proofs.js'
 import { signCertificate } from '../certificates/sign.js'
@@ -10,10 +9,15 @@ import type { CertificateStore, StoredCertificate } from '../certificates/store.
 import type { DeliveryStore } from '../delivery/store.js'
 import type { EventFinder } from '../events/finding.js'
 import { actionFits } from '../retention/policy.js'
-import { erasureCertificate, erasureCertificateFileSchema, type KeptEvents } from './certificate.js'
+import {
+  erasureCertificate,
+  erasureCertificateFileSchema,
+  releaseProofName,
+  type KeptEvents,
+} from './certificate.js'
 import type { ErasureReference, Exemption } from './contract.js'
-import { LedgerError, type ErasureLedger } from './ledger.js'
-import { manifestPath, type ManifestKind } from './manifests.js'
+import { keptBy, manifestsOf } from './kept.js'
+import type { ErasureLedger } from './ledger.js'
 import type { ErasureProgressDocument } from './progress.js'
 import type { Residual } from './residuals.js'
 import type { ErasureRequestDocument, ErasureStore } from './store.js'
@@ -25,6 +29,12 @@ export interface ErasureCertificates {
    * @throws ArchiveStoreError; LedgerError where a manifest is not the one that was sealed; AnnalsError
    */
   issue(progress: ErasureProgressDocument, residuals: readonly Residual[]): Promise<IssuedCertificate>
+  /**
+   * A further one, once something went that the newest says is kept: it replaces that one, and names it. Of several
+   * attempts all get the same.
+   * @throws as `issue` does; Error where none was issued
+   */
+  revise(progress: ErasureProgressDocument, residuals: readonly Residual[]): Promise<IssuedCertificate>
   /** The newest one; undefined before the first. @throws ArchiveStoreError */
   find(request: ErasureReference): Promise<StoredCertificate | undefined>
 }
@@ -44,74 +54,63 @@ export interface IssuingDependencies {
   readonly now?: () => Date
 }
 
-const pageSize = 500
+const nothing = () => undefined
 const firstVersion = 1
 const nameOf = ({ organizationId, requestId }: ErasureReference) => ({ organizationId, id: requestId })
-const names = z.array(z.tuple([z.string(), z.string()]))
-const subjectManifestSchema = z.object({ restricted: names })
-const textManifestSchema = z.object({ kept: names, removed: z.array(z.unknown()) })
-
 export function createErasureCertificates(deps: IssuingDependencies): ErasureCertificates {
   const now = deps.now ?? (() => new Date())
-
-  async function manifestOf<Body>(
-    progress: ErasureProgressDocument,
-    kind: ManifestKind,
-    schema: z.ZodType<Body>,
-  ): Promise<Body> {
-    const bytes = await deps.ledger.manifest(manifestPath(progress, kind))
-    const parsed = schema.safeParse(bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8')))
-    if (!parsed.success) throw new LedgerError('a manifest of an erasure is not there, or is none')
-    return parsed.data
-  }
 
   async function make(
     progress: ErasureProgressDocument,
     residuals: readonly Residual[],
+    { version, supersedes }: { readonly version: number; readonly supersedes: string | null },
   ): Promise<IssuedCertificate> {
-    const { startedEventId, erasedEventId } = progress
+    const { startedEventId, erasedEventId, releases = [] } = progress
     if (startedEventId === undefined || erasedEventId === undefined)
       throw new Error('a certificate was to be issued before the erasure was sealed')
     const request = await deps.requests.find(progress)
     if (request === null) throw new Error('a certificate was to be issued for a request that is not there')
-    const { restricted } = await manifestOf(progress, 'subjects', subjectManifestSchema)
-    const text = await manifestOf(progress, 'text', textManifestSchema)
-    const { erasureStarted, erased } = await deps.prover.prove(progress.organizationId, {
+    const { text } = await manifestsOf(deps, progress)
+    const proofs = await deps.prover.prove(progress.organizationId, {
       erasureStarted: startedEventId,
       erased: erasedEventId,
+      ...Object.fromEntries(
+        releases.map(({ eventId }, position) => {
+          if (eventId === undefined) throw new Error('a certificate was to name a release that is not sealed')
+          return [releaseProofName(position + 1), eventId]
+        }),
+      ),
     })
+    const { erasureStarted, erased } = proofs
     if (erasureStarted === undefined || erased === undefined)
       throw new Error('what was to be proved for a certificate was not')
     const body = erasureCertificate({
       issuer: deps.keys.issuer,
-      version: firstVersion,
-      supersedes: null,
+      version,
+      supersedes,
       issuedAt: now(),
       request,
       progress,
       text: { removed: text.removed.length, kept: text.kept.length },
-      kept: await keptEvents(restricted, request),
+      kept: await keptEvents(progress, request),
       recipients: await deps.deliveries.outcomesOf(progress),
       residuals,
-      proofs: { erasureStarted, erased },
+      proofs: { ...proofs, erasureStarted, erased },
     })
     const bytes = await signCertificate(body, await deps.keys.signers())
-    return issued(await deps.store.put(nameOf(progress), firstVersion, bytes))
+    return issued(await deps.store.put(nameOf(progress), version, bytes))
   }
 
-  /** Events of which a block is kept, by why: the first exemption that covers it, else a hold. */
+  /** Events of which something is kept still, by why: the first exemption that covers it, else a hold. */
   async function keptEvents(
-    restricted: z.infer<typeof names>,
-    { organizationId, exempt }: ErasureRequestDocument,
+    progress: ErasureProgressDocument,
+    { exempt }: ErasureRequestDocument,
   ): Promise<KeptEvents[]> {
-    const eventIds = [...new Set(restricted.map(([eventId]) => eventId))]
     const counts = new Map<Exemption | undefined, number>()
-    for (let at = 0; at < eventIds.length; at += pageSize) {
-      const found = await deps.finder.find(organizationId, eventIds.slice(at, at + pageSize))
-      for (const { action, category } of found.values()) {
-        const why = exempt.find(({ class: kind }) => kind === category || actionFits(kind, action))
-        counts.set(why, (counts.get(why) ?? 0) + 1)
-      }
+    for await (const { event } of keptBy(deps, progress, nothing)) {
+      const { action, category } = event
+      const why = exempt.find(({ class: kind }) => kind === category || actionFits(kind, action))
+      counts.set(why, (counts.get(why) ?? 0) + 1)
     }
     return [...exempt, undefined].flatMap((why): KeptEvents[] => {
       const events = counts.get(why) ?? 0
@@ -125,7 +124,16 @@ export function createErasureCertificates(deps: IssuingDependencies): ErasureCer
   return {
     async issue(progress, residuals) {
       const newest = await deps.store.newest(nameOf(progress))
-      return newest === undefined ? make(progress, residuals) : issued(newest)
+      if (newest !== undefined) return issued(newest)
+      return make(progress, residuals, { version: firstVersion, supersedes: null })
+    },
+    async revise(progress, residuals) {
+      const newest = await deps.store.newest(nameOf(progress))
+      if (newest === undefined) throw new Error('a certificate was to be revised that was not issued')
+      const { certificate } = read(newest)
+      if (certificate.releases.length >= (progress.releases ?? []).length) return issued(newest)
+      const { version, sha256 } = newest
+      return make(progress, residuals, { version: version + 1, supersedes: sha256 })
     },
     find: (request) => deps.store.newest(nameOf(request)),
   }
@@ -133,6 +141,8 @@ export function createErasureCertificates(deps: IssuingDependencies): ErasureCer
 
 /** What is kept counts, and not what was made: another attempt may have been quicker. */
 function issued(stored: StoredCertificate): IssuedCertificate {
-  const { certificate } = erasureCertificateFileSchema.parse(JSON.parse(stored.bytes.toString('utf8')))
-  return { ...stored, outcome: certificate.outcome }
+  return { ...stored, outcome: read(stored).certificate.outcome }
 }
+
+const read = ({ bytes }: StoredCertificate) =>
+  erasureCertificateFileSchema.parse(JSON.parse(bytes.toString('utf8')))

@@ -14,7 +14,7 @@ export function knownTo(db: Db): (note: JournalNote) => Promise<boolean> {
       ...offboarding,
       'steps.destroy_keys.intendedAt': { $exists: true },
     })) > 0
-  return async ({ kind, organizationId, requestId }) => {
+  return async ({ kind, organizationId, requestId, manifests }) => {
     if (kind === 'offboarded') return goes({ _id: requestId, organizationId })
     if (await goes({ organizationId })) return true
     const _id = `${organizationId}/${requestId}`
@@ -23,6 +23,8 @@ export function knownTo(db: Db): (note: JournalNote) => Promise<boolean> {
         return (await progress.countDocuments({ _id, 'steps.fence.doneAt': { $exists: true } })) > 0
       case 'erased':
         return (await progress.countDocuments({ _id, 'steps.remove.doneAt': { $exists: true } })) > 0
+      case 'released':
+        return (await progress.countDocuments({ _id, 'releases.manifest': manifests.released ?? '' })) > 0
       case 'redacted':
         return (await redactions.countDocuments({ _id, state: { $in: ['redacting', 'redacted'] } })) > 0
     }

@@ -10,7 +10,8 @@
  *      "submitter":…,"v":1}
  *
  * with the SHA-256 of the entry before it (64 zeros for the first). `begun` is written before a person's key is destroyed,
- * `erased` when everything that the manifests name is gone, `redacted` before single fields are removed, `offboarded` before
+ * `erased` when everything that the manifests name is gone, `released` before that goes which an exception had kept,
+ * `redacted` before single fields are removed, `offboarded` before
  * the key of a whole organization is destroyed.
  *
  * The database keeps how far it has come with it: `deployment` `{_id: 'erasureJournal', sequence, hash}`. It moves on over
@@ -26,7 +27,7 @@ import { collectionNames } from '../mongo/collections.js'
 import { LedgerError } from './ledger.js'
 import { sourceOf } from './manifests.js'
 
-export const journalKinds = ['begun', 'erased', 'redacted', 'offboarded'] as const
+export const journalKinds = ['begun', 'erased', 'released', 'redacted', 'offboarded'] as const
 export type JournalKind = (typeof journalKinds)[number]
 
 export interface JournalNote {
@@ -37,8 +38,16 @@ export interface JournalNote {
   /** `prn_…` of the two who stand behind it. */
   readonly submitter: string
   readonly approver: string
-  /** SHA-256 of the manifests, 64 hex digits each: `subjects` of an erasure, `text` once it is `erased`, or `fields`. */
-  readonly manifests: { readonly subjects?: string; readonly text?: string; readonly fields?: string }
+  /**
+   * SHA-256 of the manifests, 64 hex digits each: `subjects` of an erasure, `text` once it is `erased`, `released` of what
+   * an exception had kept, or `fields` of a redaction.
+   */
+  readonly manifests: {
+    readonly subjects?: string
+    readonly text?: string
+    readonly released?: string
+    readonly fields?: string
+  }
 }
 
 export interface JournalEntry extends JournalNote {
@@ -94,6 +103,7 @@ const entrySchema = z.strictObject({
   manifests: z.strictObject({
     subjects: hex.exactOptional(),
     text: hex.exactOptional(),
+    released: hex.exactOptional(),
     fields: hex.exactOptional(),
   }),
   sequence: z.int().positive(),
@@ -159,13 +169,18 @@ export function createErasureJournal(deps: ErasureJournalDependencies): ErasureJ
 
   return {
     async note(note) {
-      const { kind, requestId } = note
+      const { kind, requestId, manifests } = note
+      // A request may be released from several holds, one after the other.
+      const isThis = (entry: JournalEntry) =>
+        entry.kind === kind &&
+        entry.requestId === requestId &&
+        entry.manifests.released === manifests.released
       for (let race = 0; race < maxRaces; race += 1) {
         if (!(await headStands())) throw new LedgerError('the ledger is behind the database')
         let last = await head()
         let entered = false
         for await (const entry of ahead()) {
-          if (entry.kind === kind && entry.requestId === requestId) entered = true
+          if (isThis(entry)) entered = true
           else if (!(await knows(entry))) throw new LedgerError('the database is older than the ledger')
           await moveTo(entry)
           last = entry

@@ -6,13 +6,15 @@
  *         {"kind":"annals/erasure/subjects","organizationId":…,"requestId":…,"restricted":[[eventId,slot],…],
  *          "subjects":["sub_…",…],"v":1}
  *     <org>/erasures/<requestId>.text.json
- *         {"kept":[[eventId,slot],…],"kind":"annals/erasure/text","organizationId":…,
+ *         {"exempt":[[eventId,slot],…],"kept":[[eventId,slot],…],"kind":"annals/erasure/text","organizationId":…,
  *          "removed":[[eventId,slot,commitment],…],"requestId":…,"v":1}
+ *     <org>/erasures/<requestId>.released.<SHA-256>.json       of the second form, with nothing kept: what goes later
  *
  * `subjects` covers every `actor` and `target/<i>` in leaves before that of `annals.subject.erasure_started` whose
  * committed reference it names, but for the blocks in `restricted`, which wait under the request's own key. `removed`
  * covers single fields in leaves before that of `annals.subject.erased`; `kept` names those that mention the person and
- * stay (another's text that no reviewer chose). Commitments are unpadded base64url. Every list is sorted. No manifest
+ * stay (another's text that no reviewer chose, and text of exempt or held events: those of the latter that go with the
+ * exception stand in `exempt`, too). Commitments are unpadded base64url. Every list is sorted. No manifest
  * holds an identifier.
  *
  * The hash of each stands in the metadata of a sealed event, beside the principals who asked and approved: `manifest`
@@ -67,8 +69,29 @@ export function textManifest(
   request: ErasureReference,
   removed: readonly RemovedField[],
   kept: readonly FieldName[],
+  exempt: readonly FieldName[] = [],
 ): Manifest {
-  const body = {
+  return manifestOf(manifestPath(request, 'text'), textBody(request, removed, kept, exempt))
+}
+
+/** What an exception had kept and goes with its end: named by its own hash, since there may be several. */
+export function releasedManifest(request: ErasureReference, removed: readonly RemovedField[]): Manifest {
+  const { bytes, sha256 } = manifestOf('', textBody(request, removed, [], []))
+  return { path: releasedManifestPath(request, sha256), bytes, sha256 }
+}
+
+export const releasedManifestPath = (
+  { organizationId, requestId }: ErasureReference,
+  sha256: string,
+): string => `${organizationId}/erasures/${requestId}.released.${sha256}.json`
+
+function textBody(
+  request: ErasureReference,
+  removed: readonly RemovedField[],
+  kept: readonly FieldName[],
+  exempt: readonly FieldName[],
+) {
+  return {
     v: 1,
     kind: 'annals/erasure/text',
     organizationId: request.organizationId,
@@ -81,8 +104,8 @@ export function textManifest(
       ]),
     ),
     kept: namesOf(kept),
+    exempt: namesOf(exempt),
   }
-  return manifestOf(manifestPath(request, 'text'), body)
 }
 
 const namesOf = (fields: readonly FieldName[]) => sorted(fields.map(({ eventId, slot }) => [eventId, slot]))

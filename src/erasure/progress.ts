@@ -6,7 +6,7 @@
  * without a record that it was to go, and a step that is run again knows what it did. Neither holds an identifier in
  * clear: those that the directory knew are under the request's working key, which goes when the request ends.
  */
-import type { ClientSession, Collection, Db } from 'mongodb'
+import type { ClientSession, Collection, Db, Filter } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { ErasureReference } from './contract.js'
 import type { ManifestKind } from './manifests.js'
@@ -51,6 +51,18 @@ export interface RemovedCount {
   readonly items?: number
 }
 
+/** What an exception had kept, gone with its end. */
+export interface KeptRelease {
+  readonly intendedAt: Date
+  /** SHA-256 of the manifest of the fields. */
+  readonly manifest: string
+  readonly events: number
+  readonly fields: number
+  /** The sealed event that names it. */
+  readonly eventId?: string
+  readonly doneAt?: Date
+}
+
 export interface ErasureProgressDocument {
   /** `<organizationId>/<requestId>` */
   readonly _id: string
@@ -72,6 +84,13 @@ export interface ErasureProgressDocument {
   /** Events of the hot store that named the subjects after the drain, and those whose blocks are kept. */
   readonly before?: number
   readonly exempt?: number
+  /** Fields in clear that are kept because their event is exempt or held. */
+  readonly exemptTexts?: number
+  /** Fields that nothing but a hold keeps, when it was last looked; absent = nobody has looked. */
+  readonly held?: number
+  readonly releases?: readonly KeptRelease[]
+  /** How many of them the newest certificate knows of. */
+  readonly certifiedReleases?: number
   /** What each target removed, by its name. */
   readonly removed?: Readonly<Record<string, RemovedCount>>
   /** Something may be kept under `restrictedKey`: said before it is. */
@@ -86,6 +105,8 @@ export interface ErasureProgressDocument {
     /** Identifiers that were looked for; those that no reviewer confirmed, and that stand in too much, are not. */
     readonly searchedFor: number
     readonly places: readonly ReadPlace[]
+    /** Targets that were retired and did not answer. */
+    readonly retired?: readonly string[]
   }
   /** Where the ledger has it. */
   readonly ledgerEntry?: { readonly sequence: number; readonly hash: string; readonly at: string }
@@ -105,8 +126,6 @@ export interface ErasureTextDocument {
   readonly identifiers: readonly number[]
   /** Another person's block, or text that names another one too. */
   readonly joint: boolean
-    /** Targets that were retired and did not answer. */
-    readonly retired?: readonly string[]
   /** The event is about the person. */
   readonly own: boolean
   /** The event is exempt or held: its text stays. */
@@ -147,11 +166,102 @@ export function createErasureProgress(db: Db, now: () => Date = () => new Date()
     async manifestNamed(
       organizationId: string,
       sha256: string,
-    ): Promise<{ readonly request: ErasureReference; readonly kind: ManifestKind } | undefined> {
-      const named = [{ 'manifests.subjects': sha256 }, { 'manifests.text': sha256 }]
+    ): Promise<{ readonly request: ErasureReference; readonly kind: ManifestKind | 'released' } | undefined> {
+      const named = [
+        { 'manifests.subjects': sha256 },
+        { 'manifests.text': sha256 },
+        { 'releases.manifest': sha256 },
+      ]
       const found = await progress.findOne({ organizationId, $or: named })
       if (found === null) return undefined
+      if (found.releases?.some(({ manifest }) => manifest === sha256) === true)
+        return { request: found, kind: 'released' }
       return { request: found, kind: found.manifests?.text === sha256 ? 'text' : 'subjects' }
+    },
+
+    /** Verified requests of which a hold keeps something, or a release is not certified, by id. */
+    async keeping(
+      organizationId: string | undefined,
+      after: string,
+      limit: number,
+    ): Promise<readonly ErasureProgressDocument[]> {
+      const filter: Filter<ErasureProgressDocument> = {
+        _id: { $gt: after },
+        ...(organizationId === undefined ? {} : { organizationId }),
+        'steps.ledger.doneAt': { $exists: true },
+        $and: [
+          { $or: [{ exempt: { $gt: 0 } }, { exemptTexts: { $gt: 0 } }] },
+          {
+            $or: [
+              { held: { $ne: 0 } },
+              {
+                $expr: {
+                  $gt: [{ $size: { $ifNull: ['$releases', []] } }, { $ifNull: ['$certifiedReleases', 0] }],
+                },
+              },
+            ],
+          },
+        ],
+      }
+      return progress.find(filter, { sort: { _id: 1 }, limit }).toArray()
+    },
+
+    /** Begins a release, unless another attempt has. @param session of the transaction that looked at the holds */
+    async beginRelease(
+      request: ErasureReference,
+      number: number,
+      release: KeptRelease,
+      session: ClientSession,
+    ): Promise<boolean> {
+      const { modifiedCount } = await progress.updateOne(
+        { _id: idOf(request), [`releases.${String(number - 1)}`]: { $exists: false } },
+        { $push: { releases: release } },
+        { session },
+      )
+      return modifiedCount === 1
+    },
+
+    /** @param number of the release, from 1 */
+    async setRelease(
+      request: ErasureReference,
+      number: number,
+      members: Partial<KeptRelease>,
+    ): Promise<void> {
+      const at = `releases.${String(number - 1)}`
+      const set = Object.fromEntries(Object.entries(members).map(([name, value]) => [`${at}.${name}`, value]))
+      await progress.updateOne({ _id: idOf(request) }, { $set: set }, majority)
+    },
+
+    /** Nothing is kept any more: the key that kept it goes; copies of it are out of reach with these periods. */
+    async destroyRestrictedKey(request: ErasureReference): Promise<void> {
+      const { restrictedKey, restrictedPeriods = [], keyPeriods } = await read(request)
+      if (restrictedKey === undefined) return
+      const periods = new Set([...keyPeriods, ...restrictedPeriods, restrictedKey.period])
+      await progress.updateOne(
+        { _id: idOf(request) },
+        {
+          $addToSet: { keyPeriods: { $each: [...periods].sort((a, b) => a - b) } },
+          $unset: { restrictedKey: '' },
+        },
+        majority,
+      )
+    },
+
+    /** Requests whose text is gone: those of these subjects, then the newest of the others; so many at most. */
+    async *ofSubjectsFirst(
+      organizationId: string,
+      subjects: readonly string[],
+      limit: number,
+    ): AsyncGenerator<ErasureProgressDocument> {
+      const gone = { organizationId, erasedEventId: { $exists: true } }
+      const options = { sort: { _id: -1 }, limit } as const
+      let count = 0
+      for (const whose of [{ $in: [...subjects] }, { $nin: [...subjects] }]) {
+        for await (const document of progress.find({ ...gone, subjects: whose }, options)) {
+          if ((count += 1) > limit) return
+          yield document
+        }
+      }
     },
 
     /** Requests with a text manifest that were verified since then, or are not verified yet. */

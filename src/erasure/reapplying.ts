@@ -6,6 +6,7 @@
  *     begun      their pending events get their leaves ─ what was kept is encrypted anew under a key of the request
  *                ─ keys destroyed ─ blocks removed ─ logged
  *     erased     the listed fields removed ─ logged ─ the request and its progress say so
+ *     released   the listed fields, which were kept until then, removed ─ logged ─ the progress says so
  *     redacted   the listed fields removed ─ logged
  *     offboarded the organization’s key destroyed ─ every row of it removed; what the journal says of it before is passed
  *                over: it goes with the rest, and its manifests are no more
@@ -33,9 +34,10 @@ import { drainSubjects } from './erasure-leaves.js'
 import type { ErasureJournal, JournalEntry } from './journal.js'
 import { restrictedPurpose } from './keeping.js'
 import { LedgerError, type ErasureLedger } from './ledger.js'
-import { manifestPath, type RemovedField } from './manifests.js'
+import { manifestPath, releasedManifestPath, type RemovedField } from './manifests.js'
 import { createTextMatcher } from './matching.js'
 import { erasingSteps, type ErasureProgress, type ErasureProgressDocument } from './progress.js'
+import { removeReleasedRows } from './released-removal.js'
 import { createRequestKey, openRequestKey, restrictedName } from './sealed.js'
 import { erasureKey, type ErasureRequestDocument } from './store.js'
 import { hotEvents, restoredEvents } from './targets/events.js'
@@ -172,6 +174,7 @@ async function apply(
     await log(deps, entry, 'annals.field.redacted', manifests.fields)
     return { subjects: 0, fields }
   }
+  if (kind === 'released') return { subjects: 0, fields: await releaseAgain(deps, entry, beat) }
   const subjects = await eraseSubjects(deps, entry, beat)
   if (kind === 'begun') {
     await log(deps, entry, 'annals.subject.erasure_started', manifests.subjects)
@@ -222,6 +225,37 @@ async function removeFields(
     await removal.fromRestored(organizationId, some)
   }
   return removed.length
+}
+
+/** What a hold had kept, and was gone: archived content has nothing of it, and `pointToNewest` leads there. */
+async function releaseAgain(
+  deps: ReapplyingDependencies,
+  entry: JournalEntry,
+  beat: () => void,
+): Promise<number> {
+  const { db, progress } = deps
+  const { organizationId, manifests, at } = entry
+  const { released = '' } = manifests
+  const removed = await removedIn(deps, releasedManifestPath(entry, released), released)
+  const rows = removed.map((row) => ({ ...row, commitment: Buffer.from(row.commitment) }))
+  await removeReleasedRows(db, organizationId, rows, beat)
+  const eventId = await log(deps, entry, 'annals.subject.erased', released)
+  const { releases = [] } = await progress.read(entry)
+  if (releases.some(({ manifest }) => manifest === released)) return rows.length
+  const moment = new Date(at)
+  const events = new Set(rows.map((row) => row.eventId)).size
+  const release = {
+    intendedAt: moment,
+    doneAt: moment,
+    manifest: released,
+    events,
+    fields: rows.length,
+    eventId,
+  }
+  await inTransaction(deps.client, async (session) => {
+    await progress.beginRelease(entry, releases.length + 1, release, session)
+  })
+  return rows.length
 }
 
 async function eraseSubjects(

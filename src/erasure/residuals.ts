@@ -6,7 +6,7 @@
  * residue, and is over once it keeps nothing that old. What can be looked at is looked at; what cannot be is counted from
  * what the operator has said; and what nobody has said is unknown, and is called so.
  */
-export const residualKinds = ['period_keys', 'oplog', 'backups', 'workflow_histories'] as const
+export const residualKinds = ['period_keys', 'request_key', 'oplog', 'backups', 'workflow_histories'] as const
 export type ResidualKind = (typeof residualKinds)[number]
 
 export interface Residual {
@@ -32,6 +32,11 @@ export interface ResidualFacts {
   /** When the second reader found nothing. */
   readonly verifiedAt: Date
   readonly periods: readonly { readonly period: number; readonly deleted: boolean }[]
+  /**
+   * Something went that lay under the key of the request, which stays for what it keeps still. Nothing waits for that:
+   * nobody knows when a hold ends.
+   */
+  readonly keyStays?: boolean
   readonly oplog: readonly OplogLook[]
   /** How long backups of the database are kept; 0 = there are none, undefined = nobody has said. */
   readonly backupDays: number | undefined
@@ -57,12 +62,17 @@ const lookMs = dayMs
 export function residueOf(facts: ResidualFacts, now: Date): Residue {
   const residuals = [
     periodKeys(facts),
+    ...(facts.keyStays === true
+      ? [{ what: 'request_key', state: 'until', until: null, estimated: false } as const]
+      : []),
     ...oplog(facts, now),
     dated('backups', facts.backupDays, facts.verifiedAt, now),
     dated('workflow_histories', facts.historyDays, facts.verifiedAt, now),
   ]
   const patient = now.getTime() < facts.verifiedAt.getTime() + oplogPatienceMs
-  const awaited = residuals.filter(({ what, state }) => state === 'until' && (what !== 'oplog' || patient))
+  const awaited = residuals.filter(
+    ({ what, state }) => state === 'until' && what !== 'request_key' && (what !== 'oplog' || patient),
+  )
   if (awaited.length === 0) return { residuals, lookAgainAt: null }
   const dates = awaited.map(({ until, estimated }) =>
     until === null || estimated ? now.getTime() + lookMs : Date.parse(until),

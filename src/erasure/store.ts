@@ -29,7 +29,7 @@ import type { ErasureEvent, Position } from './state-machine.js'
 
 /** One line of what happened: who, when, what counts. Never a word of anybody's. */
 export interface Evidence {
-  readonly event: ErasureEvent | 'submitted' | 'reminded' | 'overdue'
+  readonly event: ErasureEvent | 'submitted' | 'reminded' | 'overdue' | 'exceptions_ended'
   readonly at: Date
   /** `prn_…`; null = Annals itself. */
   readonly by: string | null

@@ -71,20 +71,27 @@ export interface Removal extends ErasureReference {
   readonly beat: () => void
 }
 
+export interface SplitTexts {
+  readonly removed: RemovedField[]
+  readonly kept: FieldName[]
+  /** Of what is kept: what would go, were its event not exempt or held. */
+  readonly exempt: FieldName[]
+}
+
 /** What goes and what stays, in the order of the manifest. */
-export async function splitTexts(
-  progress: ErasureProgress,
-  removal: Removal,
-): Promise<{ readonly removed: RemovedField[]; readonly kept: FieldName[] }> {
+export async function splitTexts(progress: ErasureProgress, removal: Removal): Promise<SplitTexts> {
   const removed: RemovedField[] = []
   const kept: FieldName[] = []
+  const exempt: FieldName[] = []
   for await (const row of progress.textsOf(removal)) {
     const { eventId, slot, commitment } = row
-    if (isRemoved(row, removal.chosen, removal.jointFreeText, removal.confirmed))
-      removed.push({ eventId, slot, commitment })
+    const goes = (one: ErasureTextDocument) =>
+      isRemoved(one, removal.chosen, removal.jointFreeText, removal.confirmed)
+    if (goes(row)) removed.push({ eventId, slot, commitment })
     else kept.push({ eventId, slot })
+    if (row.exempt && goes({ ...row, exempt: false })) exempt.push({ eventId, slot })
   }
-  return { removed, kept }
+  return { removed, kept, exempt }
 }
 
 /** What goes, as targets ask for it. */
@@ -139,10 +146,10 @@ export async function removeTexts(db: Db, progress: ErasureProgress, removal: Re
 }
 
 /** The commitment takes the place of value, salt and terms in one update: the leaf can be rebuilt at every moment. */
-async function removePage(
+export async function removePage(
   events: Collection<StoredEvent>,
   organizationId: string,
-  rows: readonly ErasureTextDocument[],
+  rows: readonly Pick<ErasureTextDocument, 'eventId' | 'slot' | 'commitment'>[],
 ): Promise<void> {
   const ids = [...new Set(rows.map(({ eventId }) => eventDocumentId(organizationId, eventId)))]
   const projection = { 'fields.slot': 1 }
@@ -167,7 +174,14 @@ async function removePage(
       {
         updateOne: {
           filter: { _id, [`${at}.slot`]: slot, [`${at}.sealed`]: { $exists: true } },
-          update: { $unset: { [`${at}.sealed`]: '', [`${at}.terms`]: '', fingerprint: '' } },
+          update: {
+            $unset: {
+              [`${at}.sealed`]: '',
+              [`${at}.terms`]: '',
+              [`${at}.restricted`]: '',
+              fingerprint: '',
+            },
+          },
         },
       },
     ] as AnyBulkWriteOperation<StoredEvent>[]

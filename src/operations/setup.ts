@@ -14,6 +14,7 @@ import { ensureDeliveryCollections } from '../delivery/delivery.js'
 import { ensureErasureProgress } from '../erasure/progress.js'
 import { ensureErasureIndexes } from '../erasure/store.js'
 import { ensureEventIndexes } from '../events/store.js'
+import { ensureReleaseSchedule } from '../erasure/start-releases.js'
 import { ensureRotationSchedule } from '../key-rotation/start-rotation.js'
 import type { Logger } from '../logging.js'
 import { ensureOrganizationCollection } from '../organizations/store.js'
@@ -85,6 +86,7 @@ async function setUpNamespace(config: Config): Promise<void> {
   try {
     await setUpTemporal({ connection: temporal.connection, namespace: temporal.namespace })
     await ensureSweepSchedule(temporal)
+    await ensureReleaseSchedule(temporal)
     await ensureRotationSchedule(temporal, config.keys.rotation)
   } finally {
     await temporal.close()

@@ -87,7 +87,11 @@ const erasureSchema = z.object({
   persons: z.int(),
   principals: z.object({ submitter: z.string(), approver: z.string() }),
   manifests: z.object({ subjects: z.string(), text: z.string() }),
-  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }),
+  releases: z
+    .array(z.object({ manifest: z.string(), proof: z.string() }))
+    .max(1_000)
+    .default([]),
+  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }).catchall(proofSchema),
 })
 
 /** Is it a certificate that this text is, or tries to be? */
@@ -253,13 +257,24 @@ function checkErasure(signed: unknown, id: string, findings: Finding[]): void {
     })
     return
   }
-  const { proofs, manifests, principals, persons } = body.data
+  const { proofs, manifests, principals, persons, releases } = body.data
+  const erased = 'annals.subject.erased'
   const expected = [
     ['erasureStarted', 'annals.subject.erasure_started', manifests.subjects, 'manifests.subjects'],
-    ['erased', 'annals.subject.erased', manifests.text, 'manifests.text'],
+    ['erased', erased, manifests.text, 'manifests.text'],
+    // What was kept first and went later stands in an event of its own.
+    ...releases.map(
+      ({ proof, manifest }, place) =>
+        [proof, erased, manifest, `releases[${String(place)}].manifest`] as const,
+    ),
   ] as const
   for (const [name, action, manifest, at] of expected) {
-    const { event, action: said } = proofs[name]
+    const proof = proofs[name]
+    if (proof === undefined) {
+      findings.push({ code: 'certificate_malformed', at: `proofs.${name}`, detail: 'it is not there' })
+      continue
+    }
+    const { event, action: said } = proof
     const differs = (where: string, detail: string) =>
       void findings.push({ code: 'certificate_differs', at: where, detail })
     if (said !== action) differs(`proofs.${name}.action`, 'it is not the event of this step')

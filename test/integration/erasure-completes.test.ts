@@ -3,15 +3,17 @@
  * the request completes by itself. What the moments are that it waits for is the world's clock's; all else is real.
  */
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
-import { createCompleting } from '../../src/erasure/completing.js'
+import { createCompleting, type Completing } from '../../src/erasure/completing.js'
 import { readKept } from '../../src/erasure/keeping.js'
+import { createReleasing } from '../../src/erasure/releasing.js'
+import { createRevisedNote } from '../../src/erasure/revising.js'
 import { oplogsOf } from '../../src/erasure/oplog.js'
 import { openRequestKey, restrictedName } from '../../src/erasure/sealed.js'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
@@ -23,6 +25,7 @@ import { createScanStore } from '../../src/scans/store.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { historyDays } from '../../src/temporal/retention.js'
+import { verifyServer } from '../../src/verification/run.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers } from '../../workers/main.js'
 import { openWorld, type World } from '../support/world.js'
@@ -56,6 +59,11 @@ beforeAll(async () => {
     certificates: core.erasing.certificates,
     oplogs: () => oplogsOf(core.client),
     backupDays: 30,
+    noteRevised: createRevisedNote({
+      client: core.client,
+      store: core.erasures.store,
+      events: core.systemEvents,
+    }),
     now: () => new Date(Date.now() + aheadMs),
   })
   const logger = createLogger('error', { write: () => undefined })
@@ -70,11 +78,17 @@ beforeAll(async () => {
       }),
       sealing: { ...core.sealing, logger },
       rotating: { rotator: core.rotator, logger },
+      releasing: {
+        releasing: createReleasing({ ...core.erasing.deps, ...released(completing) }),
+        historyDays: () => historyDays(temporal),
+        logger,
+      },
       erasure: {
         recorder: core.erasures.recorder,
         steps: {
           erasing: core.erasing.steps,
           completing: {
+            ...completing,
             async complete(...args) {
               const outcome = await completing.complete(...args)
               looks += 1
@@ -106,6 +120,13 @@ beforeAll(async () => {
   })
 })
 
+/** What releasing works with beside what erasing does. */
+const released = (completing: Completing) => ({
+  requests: world.api.core.erasures.store,
+  finder: world.api.core.finder,
+  completing,
+})
+
 const personOf = (name: string) => ({
   type: 'user',
   id: `u_${name}`,
@@ -113,7 +134,7 @@ const personOf = (name: string) => ({
   email: `${name}@acme.example`,
 })
 
-async function record(name: string, action = 'team.member.invited'): Promise<string> {
+async function record(name: string, action = 'team.member.invited', description = 'none'): Promise<string> {
   const answer = await world.request('POST', '/v1/events', {
     body: {
       organizationId,
@@ -121,6 +142,7 @@ async function record(name: string, action = 'team.member.invited'): Promise<str
       occurredAt: new Date().toISOString(),
       actor: personOf(name),
       targets: [],
+      description,
     },
   })
   expect(answer.status, answer.text).toBe(201)
@@ -245,6 +267,76 @@ test('it completes by itself once the scheduled rotation has destroyed the key t
   expect(await actorOf(gone)).toMatchObject({ erased: true })
   const person = backup.find(({ _id }) => done.subjects.some((one) => _id.endsWith(`/${one}`)))
   if (person === undefined) throw new Error('the person has no subject')
+  const gonePerson = await subjects.findOne({ _id: person._id })
   await subjects.replaceOne({ _id: person._id }, person)
   expect((await world.request('GET', `${base}/events/${gone}`)).status).toBe(500)
+  await subjects.replaceOne({ _id: person._id }, gonePerson ?? person)
+}, 180_000)
+
+test('what a hold had kept is erased when it ends, and a further certificate says so', async () => {
+  const { core } = world.api
+  const [kept, text, exempt, gone] = [
+    await record('held'),
+    await record('other', 'team.member.invited', `for ${personOf('held').id}`),
+    await record('held', 'billing.paid'),
+    await record('held', 'document.closed'),
+  ]
+  const placed = await post(`${base}/holds`, { scope: { action: 'team.*' }, reason: 'case 17' })
+  expect(placed.status, placed.text).toBe(201)
+  const id = await erased('held', [{ class: 'billing.*', ground: '17(3)(b)' }])
+  // Of the rotation before this nothing is left that a backup could open; the key of this period is there.
+  await temporal.client.schedule.getHandle(rotationScheduleId).trigger()
+  await reaches(id, 'completed_with_exceptions')
+  const certificateOf = async () => {
+    const path = `${base}/erasures/${id}/certificate`
+    return (await world.request('GET', path, { headers: { accept: 'application/json' } })).text
+  }
+  const first = await certificateOf()
+  expect(erasureCertificateFileSchema.parse(JSON.parse(first)).certificate).toMatchObject({
+    version: 1,
+    kept: [
+      { reason: 'exempt', class: 'billing.*', events: 1 },
+      { reason: 'hold', class: null, events: 2 },
+    ],
+    releases: [],
+  })
+  expect(await actorOf(kept)).toMatchObject({ restricted: true })
+  expect(await actorOf(gone)).toMatchObject({ erased: true })
+
+  const { id: hold } = placed.body as { id: string }
+  expect((await post(`${base}/holds/${hold}/release`, {})).status).toBe(200)
+  await expect.poll(() => actorOf(kept), wait).toMatchObject({ erased: true })
+  await expect
+    .poll(async () => {
+      const { body } = await world.request('GET', `${base}/events/${text}`)
+      return (body as { description?: string }).description
+    }, wait)
+    .toBeUndefined()
+  await expect.poll(certificateOf, wait).not.toBe(first)
+  const second = await certificateOf()
+  const { certificate } = erasureCertificateFileSchema.parse(JSON.parse(second))
+  expect(certificate).toMatchObject({
+    version: 2,
+    supersedes: hash('sha256', first),
+    outcome: 'completed_with_exceptions',
+    kept: [{ reason: 'exempt', class: 'billing.*', events: 1 }],
+    releases: [{ events: 2, fields: 2, proof: 'released1' }],
+  })
+  // What is exempt still keeps its key, which opens copies of what went: the certificate says so.
+  expect(certificate.remains).toContainEqual(expect.objectContaining({ what: 'request_key', state: 'until' }))
+  expect(await actorOf(exempt)).toMatchObject({ restricted: true })
+  expect(await verify(second)).toMatchObject({ code: 0, report: { verdict: 'intact', version: 2 } })
+  const events = await core.events.find({ organizationId, action: 'annals.erasure.completed' }).toArray()
+  expect(events.length).toBeGreaterThanOrEqual(2)
+
+  // The log still accounts for everything.
+  await core.sealing.sealer.drainOrganization(organizationId)
+  const options = {
+    url: world.url,
+    key: world.ownerKey,
+    organization: organizationId,
+    logKeys: [],
+    values: false,
+  }
+  expect((await verifyServer(options)).report.findings).toEqual([])
 }, 180_000)

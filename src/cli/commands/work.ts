@@ -73,6 +73,11 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
               notices: core.delivery.notices,
             },
           },
+          releasing: {
+            releasing: core.erasing.releasing,
+            historyDays: () => historyDays(temporal),
+            logger,
+          },
           redacting: { redactor: core.redactions.redactor, logger },
           offboarding: {
             offboarder: createOffboarder({ ...core.offboarding, executions: createExecutions(temporal) }),

@@ -1,0 +1,85 @@
+/**
+ * Erases what holds had kept of persons that are erased, where the holds have ended (src/erasure/releasing.ts): of all
+ * organizations once a day, and of one at once when a hold is released. One request that fails stands in no other's way:
+ * it is tried again on the next day.
+ */
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  defineSignal,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+} from '@temporalio/workflow'
+import {
+  holdReleasedSignal,
+  parseReleaseInput,
+  type ErasureReference,
+  type ReleaseKeptInput,
+  type ReleasingActivities,
+} from '../src/erasure/contract.js'
+
+export interface ReleaseKeptResult {
+  /** Requests that were looked at, and of these those of which something went. */
+  readonly looked: number
+  readonly released: number
+}
+
+const phaseAttribute = { name: 'AnnalsPhase', type: 'KEYWORD' } as const
+/** More wait for the next day: a history has to end. */
+const maxRequests = 2_000
+
+const activities = (summary: string) =>
+  proxyActivities<ReleasingActivities>({
+    startToCloseTimeout: '12h',
+    heartbeatTimeout: '2m',
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '2m', maximumAttempts: 10 },
+    summary,
+  })
+
+export async function releaseKept(input: ReleaseKeptInput): Promise<ReleaseKeptResult> {
+  const checked = parseReleaseInput(input)
+  if (checked === undefined) throw ApplicationFailure.nonRetryable('not the input of this', 'invalid')
+  let told = false
+  setHandler(defineSignal(holdReleasedSignal), () => {
+    told = true
+  })
+  let looked = 0
+  let released = 0
+  const failed = new Set<string>()
+  do {
+    told = false
+    let after: ErasureReference | null = null
+    for (;;) {
+      const page: readonly ErasureReference[] = await activities('See what is kept').listKept(checked, after)
+      for (const request of page) {
+        looked += 1
+        if (await releaseOne(request, failed)) released += 1
+        setCurrentDetails(
+          `**Exceptions that ended**: ${String(looked)} requests looked at, of ${String(released)} something went` +
+            (failed.size === 0 ? '' : `; failed: ${[...failed].join(', ')}`),
+        )
+      }
+      after = page.at(-1) ?? null
+      if (after === null || looked >= maxRequests) break
+    }
+  } while (told && looked < maxRequests)
+  upsertSearchAttributes([{ key: phaseAttribute, value: failed.size === 0 ? 'done' : 'failed' }])
+  if (failed.size > 0)
+    throw ApplicationFailure.nonRetryable('of some requests nothing went', 'releases_failed')
+  return { looked, released }
+}
+
+async function releaseOne(request: ErasureReference, failed: Set<string>): Promise<boolean> {
+  try {
+    const { result } = await activities('Erase what nothing keeps any more').releaseKeptOf(request)
+    failed.delete(request.requestId)
+    return result !== 'nothing'
+  } catch (error) {
+    if (!(error instanceof ActivityFailure) || error.cause instanceof CancelledFailure) throw error
+    failed.add(request.requestId)
+    return false
+  }
+}
