@@ -32,7 +32,7 @@ export interface WorkerDependencies {
   readonly sealing: Omit<SealActivityDependencies & AnchorActivityDependencies, 'stopping'>
   /** Needed by the queue `retention` alone. */
   readonly retention?: {
-    readonly restoring: Omit<RestoreActivityDependencies, 'stopping'>
+    readonly restoring: Omit<RestoreActivityDependencies, 'runs' | 'stopping'>
     readonly archiving: Omit<RetentionActivityDependencies, 'stopping'>
     readonly expiring: Omit<ExpiryActivityDependencies, 'stopping'>
   }
@@ -93,7 +93,7 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
       if (retention === undefined)
         throw new Error('the queue retention was asked for without what it works with')
       return {
-        ...createRestoreActivities({ ...retention.restoring, stopping }),
+        ...createRestoreActivities({ ...retention.restoring, runs: retention.archiving.runs, stopping }),
         ...createRetentionActivities({ ...retention.archiving, stopping }),
         ...createExpiryActivities({ ...retention.expiring, stopping }),
       }

@@ -226,7 +226,8 @@ describe('what moves while a person is erased does not escape', () => {
       endedAt: null,
       failure: null,
       position: null,
-      counts: { leaves: 0, events: 0 },
+      counts: { leaves: 0, events: 0, bytes: 0 },
+      leavesToRead: 0,
       lifecycleSeen: null,
       bodyFingerprint: null,
     })

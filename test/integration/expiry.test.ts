@@ -261,7 +261,13 @@ test('what is being restored while it expires does not come back, and what was r
       ...{ ...reference, _id: `${organizationId}/${restoreId}`, days: 7, reason: 'a case' },
       ...{ from: new Date(0), to: new Date(), principal: author.principal, state: 'copying' },
       ...{ requestedAt: new Date(), restoredAt: null, expiresAt: null, endedAt: null, failure: null },
-      ...{ position: null, counts: { leaves: 0, events: 0 }, lifecycleSeen: null, bodyFingerprint: null },
+      ...{
+        position: null,
+        counts: { leaves: 0, events: 0, bytes: 0 },
+        leavesToRead: 0,
+        lifecycleSeen: null,
+        bodyFingerprint: null,
+      },
     })
     await restorer.copy(reference, { beat: () => undefined, signal: new AbortController().signal })
     return reference

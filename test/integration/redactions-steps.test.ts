@@ -246,7 +246,8 @@ test('a restore that copied a value before its redaction gives it up before it c
     endedAt: null,
     failure: null,
     position: null,
-    counts: { leaves: 0, events: 0 },
+    counts: { leaves: 0, events: 0, bytes: 0 },
+    leavesToRead: 0,
     lifecycleSeen: null,
     bodyFingerprint: null,
   })

@@ -2,31 +2,26 @@
 import { randomBytes } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { BSON } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { restoreLimits, restoreWorkflowId } from '../../src/archive/restores/contract.js'
-import { createErasedContent } from '../../src/archive/restores/erased-content.js'
-import { createRestorer, type Restorer } from '../../src/archive/restores/restorer.js'
-import { createRestoredRows, restoredCollection } from '../../src/archive/restores/rows.js'
+import type { Restorer } from '../../src/archive/restores/restorer.js'
 import type { RestoreView } from '../../src/archive/restores/schema.js'
 import { createOutput } from '../../src/cli/output.js'
 import { run as runCli } from '../../src/cli/program.js'
-import { eventIdOf } from '../../src/events/store.js'
 import { newId } from '../../src/ids.js'
 import { createLogger } from '../../src/logging.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
-import { subjectStore } from '../../src/subjects/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
-import { archiveLeaves, archiveReaderOf } from '../support/archiving.js'
-import { accept, drainUntilSealed } from '../support/sealing.js'
+import { archiveReaderOf } from '../support/archiving.js'
+import { archivedIds, foundRestored, restoredRowsOf, restorerOf } from '../support/restoring.js'
 import { openWorld, type World } from '../support/world.js'
 
 const organizationId = 'org_restores'
 const base = `/v1/organizations/${organizationId}`
-const never = new AbortController().signal
-const noBeat = () => undefined
 
 let world: World
 let temporal: TemporalConnection
@@ -42,21 +37,8 @@ beforeAll(async () => {
   world = await openWorld({ temporal: true, environment: { ANNALS_TEMPORAL_NAMESPACE: namespace } })
   temporal = await connectTemporal(temporalOptions(world.config))
   const { core } = world.api
-  ids = (await accept(core, organizationId, 700)).map(({ id }) => id)
-  await drainUntilSealed(core, organizationId)
-  await archiveLeaves(core, organizationId, { segmentLeaves: 300 })
-  restorer = createRestorer({
-    store: core.restores.store,
-    rows: createRestoredRows(core.db),
-    // Each has nothing in memory: what it gives out it has read.
-    archived: {
-      walk: (...walk) => archiveReaderOf(core).walk(...walk),
-      find: (...wanted) => archiveReaderOf(core).find(...wanted),
-    },
-    erased: createErasedContent(subjectStore(core.db).subjects),
-    lifecycle: core.retention.lifecycle,
-    events: core.systemEvents,
-    client: core.client,
+  ids = await archivedIds(core, organizationId)
+  restorer = restorerOf(world, {
     get dayMs() {
       return dayMs
     },
@@ -110,21 +92,25 @@ async function ended(id: string): Promise<RestoreView> {
   return look(id)
 }
 
-const rowsOf = (filter: object = {}) =>
-  restoredCollection(world.api.core.db)
-    .find({ organizationId, ...filter })
-    .toArray()
-
-async function found(query: string): Promise<string[]> {
-  const answer = await world.request('GET', `${base}/events?source=restored&limit=500&${query}`)
-  expect(answer.status, answer.text).toBe(200)
-  return (answer.body as { data: { id: string }[] }).data.map(({ id }) => id)
+async function runOf(workflowId: string) {
+  const { body } = await world.request('GET', `${base}/retention/runs?kind=restore`)
+  return (body as { data: { workflowId: string }[] }).data.find((run) => run.workflowId === workflowId)
 }
+
+const rowsOf = (filter: object = {}) => restoredRowsOf(world, organizationId, filter)
+const found = (query: string) => foundRestored(world, base, query)
 
 test('a restored range is searched as hot events are, and is gone after its days', async () => {
   const kept = await restored()
   expect(kept).toMatchObject({ counts: { leaves: 701, events: 701 }, failure: null, reason: 'a case' })
   expect(Date.parse(kept.expiresAt ?? '') - Date.parse(kept.restoredAt ?? '')).toBe(7 * 86_400_000)
+  // Beside the other runs of retention, with what it did.
+  const bytes = (await rowsOf()).reduce((sum, row) => sum + BSON.calculateObjectSize(row), 0)
+  expect(Math.abs(kept.counts.bytes - bytes)).toBeLessThan(bytes / 50)
+  expect(await runOf(kept.workflowId)).toMatchObject({
+    ...{ kind: 'restore', state: 'done', step: 'done', generation: null, from: null, to: null },
+    ...{ counts: { leaves: 701, events: 701 }, bytes: { hot: kept.counts.bytes }, reason: null },
+  })
   const onlySamples = (all: string[]) => all.filter((id) => ids.includes(id))
   expect(onlySamples(await found('actorEmail=jane7@acme.example')).length).toBe(14)
   expect(onlySamples(await found('q=Platform&metadata.seats=7')).length).toBe(14)
@@ -222,116 +208,6 @@ test('what it is asked with is checked, by whom and once for each key', async ()
   expect(pages).toEqual(data.map((one) => one.id))
 })
 
-/** A restore that no workflow looks after. */
-async function written(): Promise<{ organizationId: string; restoreId: string }> {
-  const restoreId = newId('restore')
-  const reference = { organizationId, restoreId }
-  await world.api.core.restores.store.insert({
-    _id: `${organizationId}/${restoreId}`,
-    ...reference,
-    from: new Date(0),
-    to: new Date('2999-01-01'),
-    days: 1,
-    reason: 'a test',
-    principal: 'prn_01h455vb4pex5vsknk084sn02q',
-    state: 'copying',
-    requestedAt: new Date(),
-    restoredAt: null,
-    expiresAt: null,
-    endedAt: null,
-    failure: null,
-    position: null,
-    counts: { leaves: 0, events: 0 },
-    lifecycleSeen: null,
-    bodyFingerprint: null,
-  })
-  return reference
-}
-
-test('a copy that is stopped again and again goes on, and each step may be repeated', async () => {
-  const reference = await written()
-  let rounds = 0
-  for (let done = false; !done; rounds += 1) {
-    const stop = new AbortController()
-    done = await restorer.copy(reference, { beat: () => stop.abort(), signal: stop.signal })
-    // As if the process had died after its work, and before anybody heard of it.
-    if (done) await restorer.copy(reference, { beat: noBeat, signal: never })
-  }
-  expect(rounds).toBeGreaterThan(3)
-  const until = await restorer.activate(reference)
-  expect(await restorer.activate(reference)).toEqual(until)
-  expect(await world.api.core.restores.store.find(reference)).toMatchObject({
-    state: 'restored',
-    counts: { leaves: 701, events: 701 },
-  })
-  for (let time = 0; time < 2; time += 1) await restorer.expire(reference)
-  expect(await rowsOf({ restores: reference.restoreId })).toEqual([])
-})
-
-test('overlapping restores that come and go at once leave each other what they want', async () => {
-  const references = [await written(), await written(), await written()] as const
-  const rows = createRestoredRows(world.api.core.db)
-  const copies = references.map((reference) => restorer.copy(reference, { beat: noBeat, signal: never }))
-  const [first, second, third] = references
-  await Promise.all([...copies, rows.remove(first), rows.remove(first)])
-  await Promise.all([
-    restorer.copy(first, { beat: noBeat, signal: never }),
-    rows.remove(first),
-    rows.remove(second),
-  ])
-  await rows.remove(first)
-  const left = await rowsOf()
-  expect(left.map(({ _id }) => eventIdOf(_id)).sort()).toEqual(
-    [
-      ...(
-        await archiveReaderOf(world.api.core).find(
-          organizationId,
-          left.map(({ _id }) => eventIdOf(_id)),
-        )
-      ).keys(),
-    ].sort(),
-  )
-  expect(await rows.count(third)).toBe(701)
-  expect(left).toHaveLength(701)
-  await restorer.fail(first, 'internal')
-  await restorer.fail(second, 'internal')
-  await restorer.fail(third, 'internal')
-  expect(await rowsOf()).toEqual([])
-})
-
-test('who was erased does not come back, also where it happens while the archive is read', async () => {
-  const { core } = world.api
-  const { subjects } = subjectStore(core.db)
-  const [one] = await found('actorId=u_3').then(() => subjects.find({ organizationId }).limit(1).toArray())
-  if (one === undefined) throw new Error('there are persons')
-  const reference = one._id.slice(organizationId.length + 1)
-  const restore = await written()
-  await restorer.copy(restore, { beat: noBeat, signal: never })
-  const about = { restores: restore.restoreId, 'fields.subject': reference }
-  expect((await rowsOf({ ...about, 'fields.sealed': { $exists: true } })).length).toBe(14)
-
-  // An erasure: the key goes, and the counter moves.
-  await subjects.updateOne({ _id: one._id }, { $set: { state: 'erased' }, $unset: { key: 1 } })
-  await core.client.withSession((session) =>
-    session.withTransaction(() => core.retention.lifecycle.advance(organizationId, session)),
-  )
-  await restorer.activate(restore)
-  expect(await rowsOf({ ...about, 'fields.sealed': { $exists: true } })).toEqual([])
-  const views = await world.request('GET', `${base}/events?source=restored&subject=${reference}`)
-  const { data } = views.body as { data: { actor: object }[] }
-  expect(data).toHaveLength(14)
-  for (const { actor } of data) expect(actor).toEqual({ type: 'user', subject: reference, erased: true })
-  expect(await found('ip=203.0.113.7&subject=' + reference)).toEqual([])
-  await restorer.expire(restore)
-
-  const later = await written()
-  await restorer.copy(later, { beat: noBeat, signal: never })
-  const rows = await rowsOf({ restores: later.restoreId, 'fields.subject': reference })
-  expect(rows).toHaveLength(14)
-  expect(JSON.stringify(rows)).not.toContain('"sealed"')
-  await restorer.fail(later, 'internal')
-})
-
 test('altered bytes fail a restore by name: nothing of it stays, and nothing else is lost', async () => {
   const { core } = world.api
   const [segment] = await core.segments.page(organizationId, undefined, 1)
@@ -342,7 +218,11 @@ test('altered bytes fail a restore by name: nothing of it stays, and nothing els
   try {
     await file.write(Buffer.from([buffer.readUInt8(0) ^ 1]), 0, 1, 200)
     const { id } = (await ask()).body as RestoreView
-    expect(await ended(id)).toMatchObject({ state: 'failed', failure: 'archive_damaged' })
+    const { workflowId } = await ended(id)
+    expect(await look(id)).toMatchObject({ state: 'failed', failure: 'archive_damaged' })
+    await expect
+      .poll(() => runOf(workflowId), { timeout: 60_000 })
+      .toMatchObject({ state: 'failed', reason: 'archive_altered' })
     expect(await rowsOf()).toEqual([])
     const [event] = await core.events
       .find({ organizationId, action: 'annals.archive.restored', outcome: 'failure' })
@@ -378,7 +258,8 @@ test('the command line lists segments, restores, and says what failed', async ()
       createLogger: () => logger,
       output: () => output,
     }
-    const code = await runCli(['archive', ...given, ...address], context, output)
+    const [command = '', ...rest] = given
+    const code = await runCli(['archive', command, ...address, ...rest], context, output)
     return { code, ...printed }
   }
   const logger = createLogger('error', { write: () => undefined })
@@ -396,6 +277,15 @@ test('the command line lists segments, restores, and says what failed', async ()
   const restore = JSON.parse(done.out) as RestoreView
   expect(restore).toMatchObject({ state: 'restored', days: 2, reason: 'case 9' })
   expect((await run('restore', organizationId, ...range.with(5, '999'))).code).toBe(2)
+  const runs = await run('runs', organizationId, '--state', 'done', '--json')
+  const { data: listedRuns } = JSON.parse(runs.out) as { data: { id: string; workflowId: string }[] }
+  const itsRun = listedRuns.find(({ workflowId }) => workflowId === restore.workflowId)?.id ?? ''
+  expect((await run('runs', organizationId)).out).toContain(itsRun)
+  expect((await run('runs', organizationId, '--state', 'gone')).code).toBe(2)
+  // It waits for nobody; and an owner is no operator.
+  expect((await run('retry', organizationId, itsRun)).code).toBe(5)
+  const refused = await run('retry', organizationId, itsRun, '--key', await world.key({ role: 'operator' }))
+  expect([refused.code, refused.notes]).toEqual([5, expect.stringContaining('does not wait for an operator')])
   expect((await run('list', 'org_nobody')).code).toBe(5)
   await temporal.client.workflow.getHandle(restore.workflowId).cancel()
   await ended(restore.id)

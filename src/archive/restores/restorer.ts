@@ -33,8 +33,8 @@ export interface RestorerDependencies {
 }
 
 export interface CopyOptions {
-  /** Called at each stretch, with what was looked at so far. */
-  readonly beat: (leaves: number) => void
+  /** Called at each stretch, with what was looked at so far, and the bytes of what was copied. */
+  readonly beat: (leaves: number, bytes: number) => void
   /** Checked between stretches: the copy stops, and is to be called again. */
   readonly signal: AbortSignal
 }
@@ -42,6 +42,8 @@ export interface CopyOptions {
 export interface Restorer {
   /** Has the request been written? The workflow begins before it. */
   known(reference: RestoreReference): Promise<boolean>
+  /** @throws AnnalsError `not_found` */
+  find(reference: RestoreReference): Promise<RestoreDocument>
   /**
    * Copies what is not there yet.
    * @returns false where the signal stopped it
@@ -93,25 +95,27 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
 
   return {
     known: async (reference) => (await store.find(reference)) !== undefined,
+    find: read,
 
     async copy(reference, { beat, signal }) {
       const document = await begun(await read(reference))
       const { organizationId, from, to } = document
       if (document.state !== 'copying') return true
-      let { leaves } = document.counts
+      let { leaves, bytes } = document.counts
       let position = document.position ?? archiveStart
       let stretches = 0
-      const keep = () => store.change(reference, 'copying', { position, counts: { leaves, events: 0 } })
+      const keep = () =>
+        store.change(reference, 'copying', { position, counts: { leaves, events: 0, bytes } })
       for await (const stretch of archived.walk(organizationId, { after: position, from, to })) {
         const wanted = stretch.events
           .map(({ event }) => event)
           .filter(({ occurredAt }) => occurredAt >= from && occurredAt < to)
-        await rows.put(reference, await erased.strip(organizationId, wanted))
+        bytes += await rows.put(reference, await erased.strip(organizationId, wanted))
         leaves += stretch.leaves
         position = stretch.end
         stretches += 1
         if (stretches % stretchesAStep === 0) await keep()
-        beat(leaves)
+        beat(leaves, bytes)
         if (signal.aborted) {
           await keep()
           return false
@@ -128,7 +132,7 @@ export function createRestorer(deps: RestorerDependencies): Restorer {
       const expiresAt = new Date(restoredAt.getTime() + document.days * (deps.dayMs ?? defaultDayMs))
       let seen = document.lifecycleSeen
       for (let attempt = 0; attempt < maxActivations; attempt += 1) {
-        const counts = { leaves: document.counts.leaves, events: await rows.count(reference) }
+        const counts = { ...document.counts, events: await rows.count(reference) }
         try {
           await inTransaction(client, async (session) => {
             await lifecycle.advanceFrom(document.organizationId, seen, session)

@@ -2,7 +2,7 @@
  * Restored events (`restoredEvents`): the stored form of the hot store, with the same indexes, and the restores that an
  * event is there for. Two restores may want the same event: it is there once, and goes with the last of them.
  */
-import type { Collection, Db } from 'mongodb'
+import { BSON, type Collection, type Db } from 'mongodb'
 import { ensureEventIndexes, type EventCollection, type StoredEvent } from '../../events/store.js'
 import { collectionNames } from '../../mongo/collections.js'
 import { duplicateKeyCode, insertUnordered } from '../../mongo/insert.js'
@@ -14,8 +14,8 @@ export interface RestoredEvent extends StoredEvent {
 }
 
 export interface RestoredRows {
-  /** Adds events to a restore. Those that are there for it already stay as they are. */
-  put(reference: RestoreReference, events: readonly StoredEvent[]): Promise<void>
+  /** Adds events to a restore. Those that are there for it already stay as they are. @returns the bytes of them all */
+  put(reference: RestoreReference, events: readonly StoredEvent[]): Promise<number>
   count(reference: RestoreReference): Promise<number>
   /** The events of a restore, in batches. */
   batches(reference: RestoreReference): AsyncIterable<readonly StoredEvent[]>
@@ -39,18 +39,20 @@ export function createRestoredRows(db: Db): RestoredRows {
   return {
     async put({ restoreId }, events) {
       let wanted = events.map((event): RestoredEvent => ({ ...event, restores: [restoreId] }))
+      const bytes = wanted.reduce((sum, row) => sum + BSON.calculateObjectSize(row), 0)
       for (let round = 0; wanted.length > 0; round += 1) {
         if (round === maxRounds) throw new Error('restored rows come and go under the writer')
         const refused = await insertUnordered(rows, wanted)
         for (const code of refused.values())
           if (code !== duplicateKeyCode) throw new Error('a restored row was refused')
         const there = wanted.filter((_, index) => refused.has(index))
-        if (there.length === 0) return
+        if (there.length === 0) break
         const ids = there.map(({ _id }) => _id)
         const added = await rows.updateMany({ _id: { $in: ids } }, { $addToSet: { restores: restoreId } })
         // One that went between the two writes, with the restore that it was there for, is put once more.
         wanted = added.matchedCount === there.length ? [] : there
       }
+      return bytes
     },
     count: ({ organizationId, restoreId }) => rows.countDocuments({ organizationId, restores: restoreId }),
     async *batches({ organizationId, restoreId }) {

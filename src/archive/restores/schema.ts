@@ -54,8 +54,9 @@ export const restoreViewSchema = z
     expiresAt: time.nullable(),
     endedAt: time.nullable(),
     failure: z.enum(restoreFailures).nullable(),
-    counts: z.object({ leaves: z.int(), events: z.int() }).meta({
-      description: 'Leaves that were looked at so far, and events that are there once it is restored.',
+    counts: z.object({ leaves: z.int(), leavesToRead: z.int(), events: z.int(), bytes: z.int() }).meta({
+      description:
+        'Leaves that were looked at so far, of those there were to read when it was asked for; events that are there once it is restored; bytes of those that were copied.',
     }),
     workflowId: z.string(),
   })

@@ -99,7 +99,8 @@ export function createRestoreService(deps: RestoreServiceDependencies): RestoreS
     }
   }
 
-  async function requireRoom({ organizationId }: RestoreRequest, { from, to }: RestoreBody): Promise<void> {
+  /** @returns the leaves that there are to read */
+  async function requireRoom({ organizationId }: RestoreRequest, { from, to }: RestoreBody): Promise<number> {
     const { maxUnended, maxLeaves } = restoreLimits
     if ((await store.countUnended(organizationId)) >= maxUnended)
       throw tooMany('', `at most ${String(maxUnended)} restores at a time`)
@@ -108,6 +109,7 @@ export function createRestoreService(deps: RestoreServiceDependencies): RestoreS
       const message = `the archive has ${String(leaves)} leaves to read there, and a restore reads ${String(maxLeaves)}`
       throw tooMany('from', message)
     }
+    return leaves
   }
 
   return {
@@ -124,7 +126,7 @@ export function createRestoreService(deps: RestoreServiceDependencies): RestoreS
           : Buffer.from(await deps.fingerprint(organizationId, textOf(body)))
       const known = idempotencyKey === undefined ? undefined : await store.find(reference)
       if (known !== undefined) return replay(known, bodyFingerprint)
-      await requireRoom(request, body)
+      const leavesToRead = await requireRoom(request, body)
       await startWorkflow(reference)
       const document: RestoreDocument = {
         _id: `${organizationId}/${restoreId}`,
@@ -138,7 +140,8 @@ export function createRestoreService(deps: RestoreServiceDependencies): RestoreS
         endedAt: null,
         failure: null,
         position: null,
-        counts: { leaves: 0, events: 0 },
+        counts: { leaves: 0, events: 0, bytes: 0 },
+        leavesToRead,
         lifecycleSeen: null,
         bodyFingerprint,
       }

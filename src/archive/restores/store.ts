@@ -25,6 +25,8 @@ export interface RestoreDocument extends RestoreReference {
   /** The last leaf that was copied or passed over; null before the first. Leaves are read newest first. */
   readonly position: LeafPlace | null
   readonly counts: RestoreCounts
+  /** Leaves that there were to read when it was asked for. */
+  readonly leavesToRead: number
   /** The lifecycle counter as it was before the first leaf was read; null before that. */
   readonly lifecycleSeen: number | null
   /** HMAC of the body, where the request had an idempotency key. */
@@ -36,6 +38,8 @@ export interface RestoreCounts {
   readonly leaves: number
   /** Events that are there under this restore. */
   readonly events: number
+  /** Of the events that were copied, as they lie in the database. */
+  readonly bytes: number
 }
 
 export interface RestorePosition {

@@ -19,6 +19,11 @@ export const restoreView = (restore: RestoreDocument): RestoreView => ({
   expiresAt: text(restore.expiresAt),
   endedAt: text(restore.endedAt),
   failure: restore.failure,
-  counts: { leaves: restore.counts.leaves, events: restore.counts.events },
+  counts: {
+    leaves: restore.counts.leaves,
+    leavesToRead: restore.leavesToRead,
+    events: restore.counts.events,
+    bytes: restore.counts.bytes,
+  },
   workflowId: restoreWorkflowId(restore),
 })

@@ -1,18 +1,12 @@
-/** `annals archive list|restore`: what is archived of an organization, and bringing a stretch of it back. */
+/** `annals archive list|restore|runs|retry`: what is archived of an organization, and bringing a stretch of it back. */
 import { InvalidArgumentError, type Command } from 'commander'
 import type { RestoreView } from '../../archive/restores/schema.js'
 import type { SegmentView } from '../../archive/segment-schema.js'
-import { createTransport, type Send } from '../../client/transport.js'
-import { AnnalsError } from '../../errors.js'
 import { newId } from '../../ids.js'
 import { withExample, type CliContext, type RegisterCommand } from '../context.js'
 import { table } from '../output.js'
-import { apiAddress } from '../running.js'
-
-interface Address {
-  readonly url?: string
-  readonly key?: string
-}
+import { addressed, listAll, read, sendTo, type Address } from './archive-calls.js'
+import { registerRetry, registerRuns } from './archive-runs.js'
 
 interface RestoreOptions extends Address {
   readonly from: string
@@ -25,22 +19,18 @@ interface RestoreOptions extends Address {
 
 /** Segments that are listed: the newest. */
 const maxListed = 10_000
-const pageSize = 500
 const pollMs = 1_000
 
 export const registerArchive: RegisterCommand = (program, context) => {
   const archive = program
     .command('archive')
-    .description('List what is archived, and bring a stretch of it back')
+    .description('List what is archived and what moved it, and bring a stretch of it back')
   registerList(archive, context)
   registerRestore(archive, context)
+  registerRuns(archive, context)
+  registerRetry(archive, context)
   withExample(archive, 'annals archive list org_acme')
 }
-
-const addressed = (command: Command): Command =>
-  command
-    .option('--url <url>', 'the API (default: ANNALS_URL, or the running "annals up")')
-    .option('--key <key>', 'an access key (default: ANNALS_KEY)')
 
 function registerList(archive: Command, context: CliContext): void {
   const command = addressed(archive.command('list'))
@@ -48,17 +38,7 @@ function registerList(archive: Command, context: CliContext): void {
     .description(`List segments, newest leaves first (${String(maxListed)} at most)`)
     .action(async (organization: string, options: Address, self: Command) => {
       const send = sendTo(context, options)
-      const found: SegmentView[] = []
-      let cursor: string | null = null
-      do {
-        const next: string = cursor === null ? '' : `&cursor=${cursor}`
-        const path = `${pathOf(organization)}/segments?limit=${String(pageSize)}${next}`
-        const page = await read<{ data: SegmentView[]; nextCursor: string | null }>(
-          send({ method: 'GET', path }),
-        )
-        found.push(...page.data)
-        cursor = page.nextCursor
-      } while (cursor !== null && found.length < maxListed)
+      const found = await listAll<SegmentView>(send, `${pathOf(organization)}/segments`, maxListed)
       context.output(self).result({ data: found }, () => table(heads, found.map(row)))
     })
   withExample(command, 'annals archive list org_acme --json')
@@ -107,16 +87,7 @@ function registerRestore(archive: Command, context: CliContext): void {
   )
 }
 
-function sendTo(context: CliContext, options: Address): Send {
-  const { url, key } = apiAddress(context.loadConfig(), options)
-  if (key === undefined) throw new AnnalsError('unauthenticated', 'No key: give --key, or set ANNALS_KEY.')
-  return createTransport({ url, key })
-}
-
 const pathOf = (organization: string) => `/v1/organizations/${encodeURIComponent(organization)}/archive`
-
-const read = async <Value>(answer: Promise<Response>): Promise<Value> =>
-  (await (await answer).json()) as Value
 
 function wholeNumber(text: string): number {
   if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
