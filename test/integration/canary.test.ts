@@ -148,6 +148,7 @@ interface Places {
   pending: string[]
   scan: string
   open: string
+  words: string[]
 }
 
 /** The person in every place of an organization, but for what is pending. */
@@ -157,19 +158,35 @@ async function spread(canary: CanaryWorld, organization: string): Promise<Places
     officers: [, second],
   } = canary
   const [, name = '', email = ''] = canaryValues
+  const all = canaryValues.join(', ')
   const scan = await scanned(world, organization)
   const archivedIds = await spreadEvents(world, organization)
   await sealed(world, organization)
   await archived(world, organization, archivedIds)
-  await restored(world, organization, 'case 17')
+  const restore = await restored(world, organization, `asked for by ${all}`)
   // One that was denied, of the person, and one that is open, of a colleague.
   const denied = await requested(canary, organization, canaryIdentifiers, name, `called from ${email}`)
   const deny = { ground: '17(3)(e)', note: `a claim against ${name}` }
   await accepted(world.request('POST', `${denied}/deny`, { body: deny, key: second }))
-  const open = ''
+  const colleague = [{ kind: 'id', type: 'user', value: 'u_colleague' }]
+  const open = await requested(canary, organization, colleague, `asked by ${all}`, `not of ${all}`)
+  const base = `/v1/organizations/${organization}`
+  const hold = { scope: { action: 'nothing.*' }, reason: `${all} v. Acme` }
+  const holds = await accepted(world.request('POST', `${base}/holds`, { body: hold, key: second }))
+  const redaction = { fields: [{ eventId: archivedIds[3], slot: 'metadata/0' }], reason: `says ${all}` }
+  const redactions = await accepted(
+    world.request('POST', `${base}/redactions`, { body: redaction, key: second }),
+  )
   const hot = await spreadEvents(world, organization)
   await sealed(world, organization)
-  return { archived: archivedIds, hot, pending: [], scan, open }
+  return {
+    archived: archivedIds,
+    hot,
+    pending: [],
+    scan,
+    open,
+    words: [`/archive/restores/${restore}`, `/holds/${holds.id}`, `/redactions/${redactions.id}`],
+  }
 }
 
 /** What officers are shown of each place. */
@@ -197,7 +214,10 @@ async function shown(
     hot: await each(places.hot),
     pending: await each(places.pending),
     scan: await read(`/scans/${places.scan}`),
-    ...(places.open === '' ? {} : { open: await read(`${places.open.replace(base, '')}?personal=true`) }),
+    request: await read(`${places.open.replace(base, '')}?personal=true`),
+    ...Object.fromEntries(
+      await Promise.all(places.words.map(async (path) => [path, await read(path)] as const)),
+    ),
   }
 }
 

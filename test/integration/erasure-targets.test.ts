@@ -112,7 +112,7 @@ async function seedWords(organizationId: string): Promise<void> {
   for (const reason of [`asked for by ${person.name}`, 'case 17']) {
     const restoreId = newId('restore')
     const row = { organizationId, restoreId, state: 'expired', reason, bodyFingerprint: Buffer.alloc(32) }
-    await restores.insertOne({ _id: `${organizationId}/${restoreId}`, ...row } as { _id: string })
+    await restores.insertOne({ _id: `${organizationId}/${restoreId}`, ...row })
   }
   for (const note of [`for ${person.email}`, 'seen']) {
     const request = {
