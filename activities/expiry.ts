@@ -35,7 +35,7 @@ export interface ExpiryActivities {
 }
 
 export interface ExpiryActivityDependencies {
-  readonly expirer: Expirer
+  readonly expirer: Expirer<ExpireInput>
   readonly planner: ExpiryPlanner
   readonly runs: RunStore
   readonly logger: Logger

@@ -31,8 +31,6 @@ import { createErasing, type Erasing, type ErasingDependencies } from './erasure
 import { createErasureLedger } from './erasure/ledger.js'
 import { createLogFiles } from './erasure/log-files.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
-import { createReleasing, type Releasing } from './erasure/releasing.js'
-import { createRevisedNote } from './erasure/revising.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
 import { reapplyErasures, type Reapplied, type ReapplyingDependencies } from './erasure/reapplying.js'
@@ -63,6 +61,8 @@ import { createFieldRemoval } from './redaction/removal.js'
 import { createRedactionStore, type RedactionStore } from './redaction/store.js'
 import { createArchiver, type Archiver } from './retention/archiver.js'
 import { createExpirer, type Expirer } from './retention/expirer.js'
+import type { ExpireInput } from './retention/expiry-contract.js'
+import { byKind, createRecordExpirer } from './retention/record-expirer.js'
 import { createExpiryPlanner, type ExpiryPlanner } from './retention/expiry-planning.js'
 import { createPlanner, type Planner } from './retention/planning.js'
 import { createRetention, type Retention } from './retention/retention.js'
@@ -88,8 +88,6 @@ export interface Duties {
     readonly steps: Erasing
     readonly completing: Completing
     readonly certificates: ErasureCertificates
-    /** What erases that which holds had kept. */
-    readonly releasing: Releasing
     readonly deps: ErasingDependencies
   }
   /** Removal of single fields, on the word of two. */
@@ -119,7 +117,7 @@ export interface Duties {
   /** What plans and makes segments. */
   readonly archiving: { readonly archiver: Archiver; readonly planner: Planner }
   /** What lets segments expire. */
-  readonly expiring: { readonly expirer: Expirer; readonly planner: ExpiryPlanner }
+  readonly expiring: { readonly expirer: Expirer<ExpireInput>; readonly planner: ExpiryPlanner }
   /** Where the erasure ledger and its manifests lie. */
   readonly ledger: ArchiveStore
 }
@@ -274,16 +272,18 @@ export function assembleDuties({
     systemEvents,
   })
 
-  const expirer = createExpirer({
+  const expiring = {
     ...retention,
     client,
-    log: logStore,
     store: archive,
     writer: segmentWriter,
     segments: segmentsStore,
     proofs: createArchivedProofs({ store: archive, log: logReading.log, finder }),
-    restored: restoredCollection(db),
     systemEvents,
+  }
+  const expirer = byKind({
+    content: createExpirer({ ...expiring, log: logStore, restored: restoredCollection(db) }),
+    records: createRecordExpirer({ ...expiring, entries: logCollections(db).entries }),
   })
 
   const certificateKeys = createCertificateKeys(signingKeys, config.logOrigin)
@@ -295,14 +295,6 @@ export function assembleDuties({
     prover: createCertificateProver({ ...logReading, finder }),
     keys: certificateKeys,
     store: createCertificateStore(ledger),
-  })
-
-  const completing = createCompleting({
-    ...erasing,
-    certificates,
-    noteRevised: createRevisedNote({ client, store: erasures.store, events: systemEvents }),
-    oplogs: () => oplogsOf(client),
-    backupDays: config.backupDays,
   })
 
   const redactions = createRedactionStore(db)
@@ -358,8 +350,12 @@ export function assembleDuties({
     delivery,
     erasing: {
       steps: createErasing(erasing),
-      completing,
-      releasing: createReleasing({ ...erasing, requests: erasures.store, finder, completing }),
+      completing: createCompleting({
+        ...erasing,
+        certificates,
+        oplogs: () => oplogsOf(client),
+        backupDays: config.backupDays,
+      }),
       deps: erasing,
       certificates,
     },

@@ -1,10 +1,11 @@
 /**
- * Lets the content of one segment expire: decide and write what stays → wait until that is sealed, and prove it beside the
+ * Lets the content, or the records, of one segment expire: decide and write what stays → wait until that is sealed, and prove it beside the
  * segment → delete. It ends with `needs_operator` where a step does not succeed in its retries; the next sweep, or one
  * that is asked for, takes the same segment up again from what is there.
  */
 import { proxyActivities, type RetryPolicy } from '@temporalio/workflow'
 import type { ExpiryActivities } from '../activities/expiry.js'
+import type { RunCounts } from '../src/retention/contract.js'
 import {
   expireWorkflowId,
   notSealedYet,
@@ -69,7 +70,7 @@ export async function expire(input: ExpireInput): Promise<ExpireResult> {
       await at('rewriting')
       const found = await long('Decide, and write what stays').rewriteExpired(input)
       if (found !== 'recorded') {
-        done(await finishExpiry(input, runId, { counts: {}, bytes: {} }))
+        done(await finishExpiry(input, runId, { counts: lockedOf(found, input), bytes: {} }))
         return { state: found }
       }
       await at('logging')
@@ -81,3 +82,7 @@ export async function expire(input: ExpireInput): Promise<ExpireResult> {
     },
   )
 }
+
+/** What is locked is no failure: the archive lets it go one day, and the sweep asks again then. */
+const lockedOf = (found: ExpireResult['state'], { from, to }: ExpireInput): RunCounts =>
+  found === 'locked' ? { locked: to - from } : {}

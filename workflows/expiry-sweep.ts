@@ -63,7 +63,7 @@ async function expired(segment: ExpireInput): Promise<boolean> {
   const summary = `Expiry of leaves ${String(segment.from)} to ${String(segment.to)} of ${segment.organizationId}`
   const options = segmentOptions(segment, expireWorkflowId(segment), summary, 'rewriting')
   const result = await unlessBroken(executeChild(expire, { ...options, args: [segment] }))
-  return result?.state === 'done' || result?.state === 'kept'
+  return result?.state === 'done' || result?.state === 'kept' || result?.state === 'locked'
 }
 
 const sweepOptions = (organizationId: string | undefined) => ({

@@ -6,6 +6,10 @@
  *     <org>/<generation>/<from>-<to>.records.manifest          signed, chained; both may be under object lock
  *     <org>/<generation>/<from>-<to>.content.<r>.ndjson.gz     a line an event: salts, values, ciphertexts, commitments
  *     <org>/<generation>/<from>-<to>.content.<r>.manifest      signed; revision r, from 1; never locked
+ *     <org>/<generation>/<from>-<to>.expiry.<r>.proof          why the content of before revision r had to go
+ *     <org>/<generation>/<from>-<to>.leaves.<r>.ndjson.gz      what is left of the records once some have expired: in the
+ *     <org>/<generation>/<from>-<to>.leaves.<r>.manifest       place of the records file; the records manifest stays
+ *     <org>/<generation>/<from>-<to>.leaves.<r>.proof          why those records had to go
  *
  * Numbers in paths have twelve digits, so that paths sort as leaves do. `to` is exclusive. Both data files are gzip of
  * many members, one for each tile of level 0 that the range touches, so that one event, or one entry bundle, is one
@@ -40,6 +44,16 @@ export interface SegmentFile {
 /** `content` went by `archiveDays`, all of it (`expired`), or all but what is held or never expires (`reduced`). */
 export type ContentState = 'kept' | 'reduced' | 'expired'
 
+/** What is left of a segment's records, once some have expired. */
+export interface SegmentLeaves {
+  /** From 1. */
+  readonly revision: number
+  readonly manifestPath: string
+  readonly manifestSha256: string
+  /** Leaves whose record has expired. */
+  readonly expired: number
+}
+
 /** A segment as MongoDB remembers it (collection `archiveSegments`). It stands there only once it was verified. */
 export interface SegmentDocument extends SegmentRange {
   /** `<org>/<generation>/<from, twelve digits>` */
@@ -56,9 +70,13 @@ export interface SegmentDocument extends SegmentRange {
   /** Bytes of the events' BSON in the hot store. */
   readonly hotBytes: number
   readonly records: {
+    /** Where they are: the records file, or that of `leaves`. */
     readonly file: SegmentFile
+    /** Of all records as they were archived: it stays, for the next segment names it. */
     readonly manifestPath: string
     readonly manifestSha256: string
+    /** Absent = none has expired. */
+    readonly leaves?: SegmentLeaves
   } | null
   readonly content: {
     readonly state: ContentState
@@ -82,6 +100,10 @@ export interface SegmentDocument extends SegmentRange {
   readonly recordsExpiredAt?: Date
   /** What expiry has found when it last looked at the content; absent = it has not looked yet. */
   readonly contentExpiry?: ExpiryLook | null
+  /** The same of the records. */
+  readonly recordExpiry?: ExpiryLook | null
+  /** The archive lets nobody delete the records before: until then they are not looked at. */
+  readonly recordsLockedUntil?: Date
   /** An expiry that is recorded, and whose bytes are not all gone yet. */
   readonly expiring?: Expiring
 }
@@ -95,13 +117,15 @@ export interface ExpiryLook {
   readonly kept: number
   /** Events that have expired, this time and before. */
   readonly expired: number
+  /** When the first of them did: holds that were there before have been compared with each of them. */
+  readonly since?: Date
   /** `hold_…` of each hold that covered one: when any is released, the content is looked at again. */
   readonly holds: readonly string[]
 }
 
 export interface Expiring {
-  readonly kind: 'content'
-  /** The content that counts since. */
+  readonly kind: 'content' | 'records'
+  /** Of the content, or of the leaves, that count since. */
   readonly revision: number
   /** Of the event that says so. */
   readonly eventId: string

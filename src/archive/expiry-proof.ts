@@ -1,5 +1,6 @@
 /**
- * The proof that content had to go, beside the segment that it went from (`<segment>.expiry.<revision>.proof`): receipts of
+ * The proof that content, or records, had to go, beside the segment that they went from
+ * (`<segment>.expiry.<revision>.proof`, of records `<segment>.leaves.<revision>.proof`): receipts of
  * the sealed event that says so, and of the events of the policies that it rests on. So an archive says by itself why
  * something is not in it, though the events stand in the hot store for months.
  *
@@ -16,7 +17,7 @@ import { base64 } from '../transparency-log/encoding.js'
 import type { LogReader } from '../transparency-log/log-reader.js'
 import type { Expiring, SegmentRange } from './contract.js'
 import { sha256Of } from './segment-manifest.js'
-import { expiryProofPath } from './segment-paths.js'
+import { expiryProofPath, leavesProofPath } from './segment-paths.js'
 import { ArchiveStoreError, type ArchiveStore } from './stores/contract.js'
 
 export interface ArchivedProofs {
@@ -33,6 +34,9 @@ export interface ArchivedProofsDependencies {
   readonly log: Pick<LogReader, 'prove'>
   readonly finder: EventFinder
 }
+
+const pathOf = (range: SegmentRange, { kind, revision }: Expiring): string =>
+  kind === 'content' ? expiryProofPath(range, revision) : leavesProofPath(range, revision)
 
 export function createArchivedProofs({ store, log, finder }: ArchivedProofsDependencies): ArchivedProofs {
   /** undefined while it is not sealed. */
@@ -55,8 +59,8 @@ export function createArchivedProofs({ store, log, finder }: ArchivedProofsDepen
     }
   }
 
-  const isThere = async (range: SegmentRange, { revision }: Expiring): Promise<boolean> =>
-    (await store.head(expiryProofPath(range, revision))) !== undefined
+  const isThere = async (range: SegmentRange, expiring: Expiring): Promise<boolean> =>
+    (await store.head(pathOf(range, expiring))) !== undefined
 
   return {
     isThere,
@@ -75,7 +79,7 @@ export function createArchivedProofs({ store, log, finder }: ArchivedProofsDepen
       const bytes = Buffer.from(JSON.stringify(proof), 'utf8')
       const options = { sha256: Buffer.from(sha256Of(bytes), 'hex'), bytes: bytes.length }
       try {
-        await store.put(expiryProofPath(range, expiring.revision), () => Readable.from([bytes]), options)
+        await store.put(pathOf(range, expiring), () => Readable.from([bytes]), options)
       } catch (error) {
         // Another attempt was quicker, and its checkpoint another one: it proves the same.
         if (!(error instanceof ArchiveStoreError && error.code === 'exists')) throw error

@@ -3,17 +3,15 @@
  * tile. Tiles stay in MongoDB for ever, so the archive's bytes have to fit what was sealed: an event that does not make
  * its leaf, or is not where it was, is damage, and is never given out.
  */
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
 import type { Readable } from 'node:stream'
 import { AnnalsError } from '../errors.js'
 import { leafHashOf } from '../events/record.js'
 import type { StoredEvent } from '../events/store.js'
 import type { LogLeaf } from '../transparency-log/store.js'
 import type { SegmentDocument, SegmentFile, SegmentMember } from './contract.js'
+import { unpackMember } from './member-packing.js'
 import {
   isEmptyLine,
-  maxMemberBytes,
   parseContentLines,
   parseRecordLines,
   storedEventOf,
@@ -36,9 +34,9 @@ export interface MemberReader {
     leaves: readonly LogLeaf[],
     tile: number,
   ): Promise<Opened<ReadonlyMap<number, StoredEvent>>>
-  /** The records of these leaves of a tile, '' where there is none. Errors as `content`. */
+  /** The records of these leaves of a tile, '' where there is none (any more). Errors as `content`. */
   records(
-    records: { readonly file: SegmentFile },
+    records: Pick<NonNullable<SegmentDocument['records']>, 'file' | 'leaves'>,
     leaves: readonly LogLeaf[],
     tile: number,
   ): Promise<Opened<ReadonlyMap<number, string>>>
@@ -56,7 +54,6 @@ export class MemberGoneError extends Error {
 export const damaged = (path: string, what: string): AnnalsError =>
   new AnnalsError('archive_damaged', `The archive's object ${path} is damaged: ${what}.`)
 
-const unzip = promisify(gunzip)
 /** Objects in memory take more than their text. */
 const memoryFactor = 3
 const retryAfterSeconds = 5
@@ -74,7 +71,7 @@ export function createMemberReader(store: Pick<ArchiveStore, 'get'>): MemberRead
     }
     if (packed.length !== member.bytes) throw damaged(path, 'it is cut short')
     try {
-      return await unzip(packed, { maxOutputLength: maxMemberBytes })
+      return await unpackMember(packed)
     } catch {
       throw damaged(path, `the bytes from ${String(member.offset)} on do not unpack`)
     }
@@ -114,14 +111,17 @@ export function createMemberReader(store: Pick<ArchiveStore, 'get'>): MemberRead
       }
       return { value: found, bytes }
     },
-    async records({ file }, leaves, tile) {
+    async records({ file, leaves: remains }, leaves, tile) {
       const { value, bytes } = await open(file, tile, parseRecordLines)
       const found = new Map<number, string>()
       for (const leaf of leaves) {
         const line = value.get(leaf.index)
-        if (line === undefined) throw missing(file, leaf)
-        if (line.record !== '' && !leafHashOf(line.record).equals(leaf.leafHash)) throw altered(file, leaf)
-        found.set(leaf.index, line.record)
+        // Only in the place of records that expired is a line without one.
+        const record = line?.record ?? (remains === undefined ? undefined : '')
+        if (line === undefined || record === undefined) throw missing(file, leaf)
+        const makesLeaf = record === '' ? line.leafHash : leafHashOf(record)
+        if (!makesLeaf.equals(leaf.leafHash)) throw altered(file, leaf)
+        found.set(leaf.index, record)
       }
       return { value: found, bytes }
     },

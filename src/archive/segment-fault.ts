@@ -11,6 +11,7 @@ export const segmentFaultCodes = [
   'member_malformed',
   'counts_differ',
   'leaf_missing',
+  'record_missing',
   'record_differs',
   'event_missing',
   'event_malformed',

@@ -1,6 +1,6 @@
 /**
  * Manifests of segments: signed notes (C2SP signed-note, transparency-log/note.ts) whose text is one line, the RFC 8785
- * JSON of one of the two objects below. The name of the key is `<ANNALS_LOG_ORIGIN>/archive`, the key one of the purpose
+ * JSON of one of the three objects below. The name of the key is `<ANNALS_LOG_ORIGIN>/archive`, the key one of the purpose
  * `manifest`, which signs nothing else. Hashes are standard base64, SHA-256 of files and manifests 64 hex digits, times
  * RFC 3339 in UTC with three digits.
  *
@@ -8,6 +8,7 @@
  *                sealedFrom, sealedTo, frontier, root, consistency, checkpoint, logKeys, previous}
  *     content   {format: "annals/segment-content/v1", organizationId, generation, from, to, file, events, damaged,
  *                revision, state, ledgerSequence, records}
+ *     leaves    {format: "annals/segment-leaves/v1", organizationId, generation, from, to, file, expired, revision, records}
  *     file      {path, bytes, sha256, members: [{first, offset, bytes}]}
  *
  * `to` is exclusive. `damaged` counts, of records, leaves without one, of content, events that were damaged or gone when
@@ -21,7 +22,10 @@
  * `revision` counts from 1; each is a new file and a new manifest, and the highest counts. `state` is `kept`, `reduced`
  * (what expired has no line) or `expired` (no line at all: a file of no bytes, which is not stored). `ledgerSequence` is
  * the place in the erasure ledger up to which erasures have been applied. `records` is the SHA-256 of the records
- * manifest that the content belongs to.
+ * manifest that the content, or the leaves, belong to.
+ *
+ * Leaves stand in the place of the records file once records have expired; `expired` counts those. The records manifest
+ * stays: the leaf hashes still make its `root`, and the manifest after it still names it.
  *
  * test/unit/archive/segment.test.ts holds a worked example, byte for byte.
  */
@@ -46,6 +50,8 @@ import { SegmentFault } from './segment-fault.js'
 import {
   contentManifestPath,
   contentPath,
+  leavesManifestPath,
+  leavesPath,
   maxLeaf,
   recordsManifestPath,
   recordsPath,
@@ -107,6 +113,18 @@ const contentSchema = z.strictObject({
 })
 export type ContentManifest = z.infer<typeof contentSchema>
 
+const leavesSchema = z.strictObject({
+  format: z.literal('annals/segment-leaves/v1'),
+  ...rangeShape,
+  file: fileSchema,
+  expired: z.int().min(1),
+  revision: z.int().min(1),
+  records: sha256Hex,
+})
+export type LeavesManifest = z.infer<typeof leavesSchema>
+
+export type SegmentManifest = RecordsManifest | ContentManifest | LeavesManifest
+
 /** A manifest that was opened, and the hash by which others name it. */
 export interface Opened<Manifest> {
   readonly manifest: Manifest
@@ -119,10 +137,8 @@ export const sha256Of = (bytes: Uint8Array | string): string =>
   createHash('sha256').update(bytes).digest('hex')
 
 /** The signed note. */
-export const formatManifest = (
-  manifest: RecordsManifest | ContentManifest,
-  signers: readonly Signer[],
-): string => signNote(`${canonicalJson(manifest)}\n`, signers)
+export const formatManifest = (manifest: SegmentManifest, signers: readonly Signer[]): string =>
+  signNote(`${canonicalJson(manifest)}\n`, signers)
 
 /**
  * Opens the records manifest of a segment.
@@ -166,7 +182,25 @@ export function openContentManifest(
   return { manifest, path, sha256: sha256Of(note) }
 }
 
-function open<Manifest extends RecordsManifest | ContentManifest>(
+/** Opens the manifest of a revision of a segment's leaves; else as `openRecordsManifest`. */
+export function openLeavesManifest(
+  note: Uint8Array,
+  range: SegmentRange,
+  revision: number,
+  verifiers: readonly Verifier[] | undefined,
+): Opened<LeavesManifest> {
+  const path = leavesManifestPath(range, revision)
+  const manifest = open(path, note, leavesSchema, verifiers)
+  requireRange(path, manifest, range, leavesPath(range, revision))
+  const { file, expired, from, to } = manifest
+  if (manifest.revision !== revision)
+    throw new SegmentFault('manifest_foreign', path, 'it is the manifest of another revision')
+  if (expired > to - from || file.members.length !== tileOf(to - 1) - tileOf(from) + 1)
+    throw new SegmentFault('manifest_invalid', path, 'its counts do not fit together')
+  return { manifest, path, sha256: sha256Of(note) }
+}
+
+function open<Manifest extends SegmentManifest>(
   path: string,
   note: Uint8Array,
   schema: z.ZodType<Manifest>,
@@ -197,7 +231,7 @@ function jsonOf(text: string): unknown {
 
 function requireRange(
   path: string,
-  { organizationId, generation, from, to, file }: RecordsManifest | ContentManifest,
+  { organizationId, generation, from, to, file }: SegmentManifest,
   range: SegmentRange,
   filePath: string,
 ): void {

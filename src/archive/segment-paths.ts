@@ -22,22 +22,37 @@ export const contentManifestPath = (range: SegmentRange, revision: number): stri
 /** The proof that the content of before this revision had to go: it stays, whatever becomes of the content. */
 export const expiryProofPath = (range: SegmentRange, revision: number): string =>
   `${base(range)}.expiry.${String(revision)}.proof`
+export const leavesPath = (range: SegmentRange, revision: number): string =>
+  `${base(range)}.leaves.${String(revision)}.ndjson.gz`
+export const leavesManifestPath = (range: SegmentRange, revision: number): string =>
+  `${base(range)}.leaves.${String(revision)}.manifest`
+/** The same for records: why those that this revision has not had to go. */
+export const leavesProofPath = (range: SegmentRange, revision: number): string =>
+  `${base(range)}.leaves.${String(revision)}.proof`
 /** The beginning of the paths of everything that a segment has. */
 export const segmentPrefix = (range: SegmentRange): string => `${base(range)}.`
 
 /** The verifier keys of an archive's manifests, one a line. No organization's id has a dot. */
 export const archiveKeysPath = 'archive.keys'
 
-export type SegmentObjectKind = 'records' | 'recordsManifest' | 'content' | 'contentManifest' | 'expiryProof'
+export type SegmentObjectKind =
+  | 'records'
+  | 'recordsManifest'
+  | 'leaves'
+  | 'leavesManifest'
+  | 'leavesProof'
+  | 'content'
+  | 'contentManifest'
+  | 'expiryProof'
 
 export interface SegmentObject extends SegmentRange {
   readonly kind: SegmentObjectKind
-  /** Of content, from 1; 0 for records, and for proofs of expiry, which are no revision of anything. */
+  /** Of content or leaves, from 1; 0 for records, and for proofs of expiry, which are no revision of anything. */
   readonly revision: number
 }
 
 const shape =
-  /^([^/]+)\/([1-9]\d{0,8})\/(\d{12})-(\d{12})\.(records|content|expiry)(?:\.([1-9]\d{0,8}))?\.(ndjson\.gz|manifest|proof)$/
+  /^([^/]+)\/([1-9]\d{0,8})\/(\d{12})-(\d{12})\.(records|leaves|content|expiry)(?:\.([1-9]\d{0,8}))?\.(ndjson\.gz|manifest|proof)$/
 
 /** undefined for a path that no segment has. */
 export function parseSegmentPath(path: string): SegmentObject | undefined {
@@ -52,13 +67,16 @@ export function parseSegmentPath(path: string): SegmentObject | undefined {
     from: Number(from),
     to: Number(to),
     kind,
-    revision: kind === 'expiryProof' ? 0 : Number(revision ?? 0),
+    revision: kind === 'expiryProof' || kind === 'leavesProof' ? 0 : Number(revision ?? 0),
   }
 }
 
 const kinds: Readonly<Record<string, SegmentObjectKind | undefined>> = {
   'records.ndjson.gz': 'records',
   'records.manifest': 'recordsManifest',
+  'leaves.ndjson.gz': 'leaves',
+  'leaves.manifest': 'leavesManifest',
+  'leaves.proof': 'leavesProof',
   'content.ndjson.gz': 'content',
   'content.manifest': 'contentManifest',
   'expiry.proof': 'expiryProof',

@@ -7,7 +7,7 @@
  *     a records manifest        it stands, with its file, if it names the same segment before it: the records of a range
  *                               are what they are, and reading them back verifies them
  *     a content manifest        the same content is kept; where it differs (an erasure came in between), it becomes the
- *                               next revision
+ *                               next revision; leaves, which stand in the place of records that expired, likewise
  *
  * so that nothing signed is ever deleted or changed here. Data that a manifest vouches for and that is not there is written
  * again where it is the same. Records are put under lock last, once their manifest, which has its lock from the first
@@ -15,21 +15,27 @@
  */
 import { Readable } from 'node:stream'
 import { maxNoteBytes, type Signer, type Verifier } from '../transparency-log/note.js'
-import type { SegmentDocument, SegmentFile, SegmentRange } from './contract.js'
+import type { SegmentDocument, SegmentFile, SegmentLeaves, SegmentRange } from './contract.js'
 import { SegmentFault } from './segment-fault.js'
 import type { ArchiveKeys } from './segment-keys.js'
 import {
   formatManifest,
   openContentManifest,
+  openLeavesManifest,
   openRecordsManifest,
   sha256Of,
   type ContentManifest,
+  type LeavesManifest,
+  type Opened,
   type RecordsManifest,
+  type SegmentManifest,
 } from './segment-manifest.js'
 import {
   archiveKeysPath,
   contentManifestPath,
   contentPath,
+  leavesManifestPath,
+  leavesPath,
   recordsManifestPath,
   recordsPath,
 } from './segment-paths.js'
@@ -40,6 +46,11 @@ import { ArchiveStoreError, type ArchiveStore } from './stores/contract.js'
 export type WrittenRecords = NonNullable<SegmentDocument['records']>
 export type WrittenContent = NonNullable<SegmentDocument['content']>
 
+/** What stands in the place of a records file once some of it has expired. */
+export interface WrittenLeaves extends SegmentLeaves {
+  readonly file: SegmentFile
+}
+
 export interface Signing {
   /** Newest first. */
   readonly signers: readonly Signer[]
@@ -48,6 +59,7 @@ export interface Signing {
 
 export type RecordsStatement = Omit<RecordsManifest, 'file' | keyof SegmentRange>
 export type ContentStatement = Omit<ContentManifest, 'file' | 'revision' | keyof SegmentRange>
+export type LeavesStatement = Omit<LeavesManifest, 'file' | 'revision' | keyof SegmentRange>
 
 export interface SegmentPublisher {
   signing(): Promise<Signing>
@@ -69,9 +81,29 @@ export interface SegmentPublisher {
     statement: ContentStatement,
     signing: Signing,
   ): Promise<WrittenContent>
+  /** As `content`. */
+  leaves(
+    range: SegmentRange,
+    spooled: SpoolFile,
+    firstRevision: number,
+    statement: LeavesStatement,
+    signing: Signing,
+  ): Promise<WrittenLeaves>
   /** Puts the verifier keys where a verifier looks for them. */
   keys(): Promise<void>
 }
+
+/** What is written in revisions: each a file and a manifest. */
+interface Revisions<Manifest> {
+  readonly manifestPath: (revision: number) => string
+  readonly dataPath: (revision: number) => string
+  readonly manifest: (revision: number, file: OwnFile) => Manifest
+  readonly open: (note: Uint8Array, revision: number) => Opened<Manifest>
+  readonly isSame: (a: Manifest, b: Manifest) => boolean
+}
+
+type Revised = Pick<WrittenContent, 'revision' | 'file' | 'manifestPath' | 'manifestSha256'>
+type OwnFile = ReturnType<typeof withOwnMembers>
 
 /** More revisions than that were not written by anybody. */
 const maxAttempts = 1_000
@@ -103,7 +135,7 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
   /** @returns SHA-256 of the note */
   async function putManifest(
     path: string,
-    manifest: RecordsManifest | ContentManifest,
+    manifest: SegmentManifest,
     { signers }: Signing,
     lockUntil?: Date,
   ): Promise<string> {
@@ -129,6 +161,41 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
     if (manifest.previous !== previous)
       throw new SegmentFault('chain_broken', path, 'it names another segment before it')
     return { file: manifest.file, manifestPath: path, manifestSha256: sha256 }
+  }
+
+  /** Under the first revision, from the given one on, that is free or says the same. */
+  async function revised<Manifest extends ContentManifest | LeavesManifest>(
+    spooled: SpoolFile | undefined,
+    firstRevision: number,
+    signing: Signing,
+    { manifestPath, dataPath, manifest: manifestOf, open, isSame }: Revisions<Manifest>,
+  ): Promise<Revised> {
+    const data = spooled === undefined ? emptyFile : await spooled.finish()
+    let revision = firstRevision
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      const file = { path: dataPath(revision), ...data }
+      const path = manifestPath(revision)
+      const manifest = manifestOf(revision, withOwnMembers(file))
+      const note = await readObject(store, path, maxNoteBytes)
+      if (note !== undefined) {
+        const found = open(note, revision)
+        if (isSame(found.manifest, manifest)) {
+          await putLost(spooled, file)
+          return { revision, file, manifestPath: path, manifestSha256: found.sha256 }
+        }
+        revision += 1
+        continue
+      }
+      if (spooled !== undefined) await putData(spooled, file)
+      try {
+        const manifestSha256 = await putManifest(path, manifest, signing)
+        return { revision, file, manifestPath: path, manifestSha256 }
+      } catch (error) {
+        // Another attempt was quicker: what it wrote is looked at next.
+        if (!isExisting(error)) throw error
+      }
+    }
+    throw new Error('no revision is free')
   }
 
   return {
@@ -159,33 +226,27 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
     },
 
     async content(range, spooled, firstRevision, statement, signing) {
-      const data = spooled === undefined ? emptyFile : await spooled.finish()
       const { state } = statement
-      let revision = firstRevision
-      for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-        const file = { path: contentPath(range, revision), ...data }
-        const manifestPath = contentManifestPath(range, revision)
-        const manifest = { ...statement, ...range, revision, file: withOwnMembers(file) }
-        const note = await readObject(store, manifestPath, maxNoteBytes)
-        if (note !== undefined) {
-          const found = openContentManifest(note, range, revision, signing.verifiers)
-          if (isSameContent(found.manifest, manifest)) {
-            await putLost(spooled, file)
-            return { state, revision, file, manifestPath, manifestSha256: found.sha256 }
-          }
-          revision += 1
-          continue
-        }
-        if (spooled !== undefined) await putData(spooled, file)
-        try {
-          const manifestSha256 = await putManifest(manifestPath, manifest, signing)
-          return { state, revision, file, manifestPath, manifestSha256 }
-        } catch (error) {
-          // Another attempt was quicker: what it wrote is looked at next.
-          if (!isExisting(error)) throw error
-        }
-      }
-      throw new Error('no revision of a content is free')
+      const written = await revised(spooled, firstRevision, signing, {
+        manifestPath: (revision) => contentManifestPath(range, revision),
+        dataPath: (revision) => contentPath(range, revision),
+        manifest: (revision, file) => ({ ...statement, ...range, revision, file }),
+        open: (note, revision) => openContentManifest(note, range, revision, signing.verifiers),
+        isSame: isSameContent,
+      })
+      return { state, ...written }
+    },
+
+    async leaves(range, spooled, firstRevision, statement, signing) {
+      const { expired } = statement
+      const written = await revised(spooled, firstRevision, signing, {
+        manifestPath: (revision) => leavesManifestPath(range, revision),
+        dataPath: (revision) => leavesPath(range, revision),
+        manifest: (revision, file) => ({ ...statement, ...range, revision, file }),
+        open: (note, revision) => openLeavesManifest(note, range, revision, signing.verifiers),
+        isSame: isSameLeaves,
+      })
+      return { expired, ...written }
     },
 
     async keys() {
@@ -206,3 +267,6 @@ const isSameContent = (a: ContentManifest, b: ContentManifest): boolean =>
   a.records === b.records &&
   a.state === b.state &&
   a.ledgerSequence === b.ledgerSequence
+
+const isSameLeaves = (a: LeavesManifest, b: LeavesManifest): boolean =>
+  a.file.sha256 === b.file.sha256 && a.records === b.records

@@ -17,7 +17,7 @@ import type { ArchiveStore } from './stores/contract.js'
 /** The segment whose content is written anew; a `SegmentDocument` is one. */
 export type RewritableSegment = SegmentRange & {
   readonly content: Pick<NonNullable<SegmentDocument['content']>, 'revision'> | null
-  readonly records: Pick<NonNullable<SegmentDocument['records']>, 'manifestSha256'> | null
+  readonly records: Pick<NonNullable<SegmentDocument['records']>, 'manifestSha256' | 'leaves'> | null
 }
 
 export interface ArchivedLeaf {
@@ -81,7 +81,11 @@ export function createContentRewriter(deps: Dependencies): ContentRewriter {
       if (content === null || records === null) throw new Error('what has expired is not written anew')
       const signing = await publisher.signing()
       const { signal } = options
-      const verifying = { verifiers: signing.verifiers, ...(signal === undefined ? {} : { signal }) }
+      const verifying = {
+        verifiers: signing.verifiers,
+        leaves: records.leaves?.revision,
+        ...(signal === undefined ? {} : { signal }),
+      }
       const before = await verifySegment(store, range, { ...verifying, revision: content.revision })
       if (before.records.sha256 !== records.manifestSha256 || before.content === undefined)
         throw new SegmentFault('manifest_foreign', before.records.path, 'it is not the one that was recorded')

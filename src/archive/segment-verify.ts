@@ -3,6 +3,9 @@
  * SHA-256 of files → each event's values, commitments and record → leaves → the root at `to` → the checkpoint and its
  * signature. In memory are a few members, however large the segment.
  *
+ * Once records have expired, a leaves file stands in the place of the records: the leaf hashes are all there, so all of it
+ * still leads to the root.
+ *
  * What it says of a leaf on the way counts only once the whole is verified: until then act on nothing.
  */
 import { leafHashOf } from '../events/record.js'
@@ -20,12 +23,14 @@ import { SegmentFault, type SegmentFaultCode } from './segment-fault.js'
 import { verifiersOf } from './segment-keys.js'
 import {
   openContentManifest,
+  openLeavesManifest,
   openRecordsManifest,
   type ContentManifest,
+  type LeavesManifest,
   type Opened,
   type RecordsManifest,
 } from './segment-manifest.js'
-import { contentManifestPath, recordsManifestPath } from './segment-paths.js'
+import { contentManifestPath, leavesManifestPath, recordsManifestPath } from './segment-paths.js'
 import { readMembers, readObject, type OpenMember } from './segment-reader.js'
 import {
   isEmptyLine,
@@ -63,8 +68,8 @@ export interface VerifiedLeaf {
    * `expired`: it is not there any more, or was not looked for.
    */
   readonly content: 'archived' | 'damaged' | 'expired'
-  /** Canonical JSON; '' where there was none when it was archived. */
-  readonly record: string
+  /** Canonical JSON; '' where there was none when it was archived; undefined where it has expired. */
+  readonly record: string | undefined
 }
 
 export interface VerifyOptions {
@@ -74,6 +79,8 @@ export interface VerifyOptions {
   readonly logVerifiers?: readonly Verifier[] | undefined
   /** Revision of the content that is to be verified; undefined = records only. */
   readonly revision: number | undefined
+  /** Revision of the leaves that stand in the place of the records; absent = the records as they were archived. */
+  readonly leaves?: number | undefined
   /** SHA-256 of the records manifest of the segment before; null = there is none; undefined = not compared. */
   readonly previous?: string | null | undefined
   /** Absent = the rules that intake and sealing use (events/rebuild.ts). */
@@ -89,8 +96,11 @@ export interface VerifyOptions {
 export interface SegmentVerification {
   readonly records: Opened<RecordsManifest>
   readonly content: Opened<ContentManifest> | undefined
+  readonly leavesManifest: Opened<LeavesManifest> | undefined
   readonly checkpoint: OpenedCheckpoint
   readonly leaves: number
+  /** Leaves whose record has expired. */
+  readonly recordsExpired: number
   /** Events that make their leaf. */
   readonly events: number
   /** Events that were damaged or gone when they were archived. */
@@ -118,9 +128,23 @@ export async function verifySegment(
   const content = revision === undefined ? undefined : await openContent(store, range, revision, options)
   if (content !== undefined && content.manifest.records !== records.sha256)
     throw new SegmentFault('chain_broken', content.path, 'it belongs to other records')
+  const leavesManifest =
+    options.leaves === undefined ? undefined : await openLeaves(store, range, options.leaves, options)
+  if (leavesManifest !== undefined && leavesManifest.manifest.records !== records.sha256)
+    throw new SegmentFault('chain_broken', leavesManifest.path, 'it stands in the place of other records')
   const checkpoint = checkEvidence(records, range, options.logVerifiers)
-  const counts = await verifyLeaves(store, records, content, options)
-  return { records, content, checkpoint, ...counts }
+  const counts = await verifyLeaves(store, records, leavesManifest, content, options)
+  return { records, content, leavesManifest, checkpoint, ...counts }
+}
+
+async function openLeaves(
+  store: Pick<ArchiveStore, 'get'>,
+  range: SegmentRange,
+  revision: number,
+  { verifiers }: VerifyOptions,
+): Promise<Opened<LeavesManifest>> {
+  const note = await manifestBytes(store, leavesManifestPath(range, revision))
+  return openLeavesManifest(note, range, revision, verifiers)
 }
 
 async function openContent(
@@ -175,18 +199,20 @@ function hashOf(text: string): Hash {
   return bytes
 }
 
-type Counts = Pick<SegmentVerification, 'leaves' | 'events' | 'damaged' | 'expired'>
+type Counts = Pick<SegmentVerification, 'leaves' | 'events' | 'damaged' | 'expired' | 'recordsExpired'>
 
 async function verifyLeaves(
   store: Pick<ArchiveStore, 'get'>,
   records: Opened<RecordsManifest>,
+  leavesManifest: Opened<LeavesManifest> | undefined,
   content: Opened<ContentManifest> | undefined,
   options: VerifyOptions,
 ): Promise<Counts> {
   const { manifest, path } = records
-  const { file, from } = manifest
+  const { from } = manifest
+  const { file } = leavesManifest?.manifest ?? manifest
   const frontier = frontierOf(records)
-  const lines = new LeafChecks(manifest, options.checkLine ?? rebuilds)
+  const lines = new LeafChecks(manifest, leavesManifest, options.checkLine ?? rebuilds)
   const contents = content === undefined ? undefined : new MembersByTile(store, content.manifest)
   try {
     for await (const { member, lines: bytes } of readMembers(store, file)) {
@@ -255,10 +281,11 @@ class LeafChecks {
   #next: number
   #sealed: { readonly first: string; last: string } | undefined
   #withoutRecord = 0
-  readonly #counts = { leaves: 0, events: 0, damaged: 0, expired: 0 }
+  readonly #counts = { leaves: 0, events: 0, damaged: 0, expired: 0, recordsExpired: 0 }
 
   constructor(
     private readonly manifest: RecordsManifest,
+    private readonly leavesManifest: Opened<LeavesManifest> | undefined,
     private readonly checkLine: CheckLine,
   ) {
     this.#next = manifest.from
@@ -270,7 +297,7 @@ class LeafChecks {
 
   /** The records of one tile: every leaf of it, in order, each with its hash. */
   records(bytes: Buffer, first: number): readonly RecordLine[] {
-    const { path } = this.manifest.file
+    const { path } = (this.leavesManifest?.manifest ?? this.manifest).file
     const lines = parsed(path, first, () => parseRecordLines(bytes))
     for (const line of lines) {
       if (line.index !== this.#next || tileOf(line.index) !== tileOf(first))
@@ -289,11 +316,18 @@ class LeafChecks {
   #record(path: string, { index, id, record, leafHash, sealedAt }: RecordLine): void {
     const fail = (detail: string) => new SegmentFault('record_differs', path, detail, { index, eventId: id })
     if (record === '') this.#withoutRecord += 1
+    else if (record === undefined) this.#expiredRecord(path, index, id)
     else if (!leafHashOf(record).equals(leafHash)) throw fail('the record does not make the leaf hash')
     else if (!record.includes(`"id":"${id}"`)) throw fail('the record is of another event')
     if (this.#sealed === undefined) this.#sealed = { first: sealedAt, last: sealedAt }
     else if (sealedAt < this.#sealed.last) throw fail('it was sealed before the leaf before it')
     else this.#sealed.last = sealedAt
+  }
+
+  #expiredRecord(path: string, index: number, eventId: string): void {
+    if (this.leavesManifest === undefined)
+      throw new SegmentFault('record_missing', path, 'its record is not there', { index, eventId })
+    this.#counts.recordsExpired += 1
   }
 
   /** The events of one tile. */
@@ -335,6 +369,8 @@ class LeafChecks {
     const leaf = { index: record.index, eventId: record.id }
     if (line.id !== record.id)
       throw new SegmentFault('event_misplaced', path, 'another event stands in its place', leaf)
+    if (record.record === undefined && !isEmptyLine(line))
+      throw new SegmentFault('record_missing', path, 'its record is gone, and its content is there', leaf)
     if (isEmptyLine(line)) {
       this.#counts.damaged += 1
       return 'damaged'
@@ -350,6 +386,11 @@ class LeafChecks {
     const { first, last } = this.#sealed ?? { first: '', last: '' }
     if (this.#withoutRecord !== manifest.damaged || this.#counts.leaves !== manifest.leaves)
       throw new SegmentFault('counts_differ', records.path, 'it counts other leaves than there are')
+    if (
+      this.leavesManifest !== undefined &&
+      this.leavesManifest.manifest.expired !== this.#counts.recordsExpired
+    )
+      throw new SegmentFault('counts_differ', this.leavesManifest.path, 'other records are gone than it says')
     if (first !== manifest.sealedFrom || last !== manifest.sealedTo)
       throw new SegmentFault('counts_differ', records.path, 'its leaves were sealed at other times')
     if (content === undefined) return

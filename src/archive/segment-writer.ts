@@ -14,6 +14,7 @@ import { equalHashes } from '../transparency-log/hash.js'
 import { nodeHasher } from '../transparency-log/node-crypto.js'
 import { tileWidth } from '../transparency-log/tile.js'
 import type { SegmentDocument, SegmentRange } from './contract.js'
+import { createLeavesRewriter, type LeavesRewriter } from './leaves-rewrite.js'
 import type { SegmentEvidence } from './segment-evidence.js'
 import { SegmentFault } from './segment-fault.js'
 import type { ArchiveKeys } from './segment-keys.js'
@@ -73,7 +74,7 @@ export type WrittenSegment = SegmentRange &
     readonly unlogged?: true
   }
 
-export interface SegmentWriter extends ContentRewriter {
+export interface SegmentWriter extends ContentRewriter, LeavesRewriter {
   /**
    * Writes a segment, or finds it written.
    * @param source one batch for each tile that the range touches, with all leaves of the tile that are in the range, in
@@ -101,7 +102,7 @@ export interface SegmentWriter extends ContentRewriter {
 export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWriter {
   const { store, keys, spoolFolder, maxSpoolBytes } = deps
   const publisher = createSegmentPublisher(store, keys)
-  const rewriter = createContentRewriter({ store, publisher, spoolFolder, maxSpoolBytes })
+  const rewriting = { store, publisher, spoolFolder, maxSpoolBytes }
 
   async function deleteContent(range: SegmentRange, goes: (revision: number) => boolean): Promise<void> {
     const paths = new Set<string>()
@@ -116,7 +117,8 @@ export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWri
   }
 
   return {
-    ...rewriter,
+    ...createContentRewriter(rewriting),
+    ...createLeavesRewriter(rewriting),
     async write(range, source, options) {
       requireWritable(range, options.previous)
       const { evidence, previous, lockUntil, ledgerSequence = 0 } = options

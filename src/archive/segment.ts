@@ -15,6 +15,13 @@
  * with the members in this order: the leaf, the event's id, when it was sealed, 32 bytes in standard base64, and the
  * record's canonical JSON as a text, '' where there was none when it was archived.
  *
+ * Once records of a segment have expired, a *leaves* file stands in the place of its records file: the same lines, but of
+ * a leaf whose record has expired it is
+ *
+ *     {index, id, sealedAt, leafHash}
+ *
+ * What is left says where the leaf stood and what it hashed to, and nothing of what it was.
+ *
  * A line of the *content* file, one for each event, is the JSON of
  *
  *     {index, id, v, action, category, outcome, version, occurredAt, receivedAt, actorType, targetTypes, fields}
@@ -88,7 +95,8 @@ export interface RecordLine {
   readonly id: string
   readonly sealedAt: string
   readonly leafHash: Buffer
-  readonly record: string
+  /** '' where there was none when it was archived; undefined where it has expired. */
+  readonly record: string | undefined
 }
 
 /** A line of a content file, as parsed. Nobody's word for anything but its two first members. */
@@ -107,6 +115,13 @@ export function formatRecordLine({ index, eventId, sealedAt, leafHash, record }:
   const hash = Buffer.from(leafHash).toString('base64')
   return `${JSON.stringify({ index, id: eventId, sealedAt: sealedAt.toISOString(), leafHash: hash, record })}\n`
 }
+
+/** The line of a leaves file: as that of the records, or without the record. */
+export const formatLeafLine = ({ index, id, sealedAt, leafHash, record }: RecordLine): string =>
+  `${JSON.stringify({
+    ...{ index, id, sealedAt, leafHash: leafHash.toString('base64') },
+    ...(record === undefined ? {} : { record }),
+  })}\n`
 
 /** @param event undefined where it was damaged or gone */
 export function formatContentLine(index: number, id: string, event: StoredEvent | undefined): string {
@@ -131,16 +146,17 @@ export function formatContentLine(index: number, id: string, event: StoredEvent 
 }
 
 /**
- * The lines of an opened member.
+ * The lines of an opened member of a records file, or of a leaves file.
  * @throws MalformedLineError
  */
 export const parseRecordLines = (member: Buffer): RecordLine[] =>
   linesOf(member, (line) => {
     const { index, id, sealedAt, leafHash, record } = line
     const hash = typeof leafHash === 'string' ? Buffer.from(leafHash, 'base64') : undefined
-    if (hash?.length !== hashBytes || typeof sealedAt !== 'string' || typeof record !== 'string')
+    const isRecord = typeof record === 'string' || !('record' in line)
+    if (hash?.length !== hashBytes || typeof sealedAt !== 'string' || !isRecord)
       throw new MalformedLineError('a line of records has not the form of one')
-    return { index, id, sealedAt, leafHash: hash, record }
+    return { index, id, sealedAt, leafHash: hash, record: typeof record === 'string' ? record : undefined }
   })
 
 /** As `parseRecordLines`; the event in a line is whatever it is. */

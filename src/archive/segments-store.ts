@@ -10,7 +10,7 @@ import type { ClientSession, Collection, Db } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
 import type { Expiring, ExpiryLook, SegmentDocument, SegmentRange } from './contract.js'
 import { segmentId } from './segment-paths.js'
-import type { WrittenContent } from './segment-publish.js'
+import type { WrittenContent, WrittenLeaves } from './segment-publish.js'
 import type { WrittenSegment } from './segment-writer.js'
 
 export interface SegmentClaim extends SegmentRange {
@@ -64,6 +64,26 @@ export interface SegmentsStore {
     expiring: Expiring | undefined,
     session: ClientSession,
   ): Promise<void>
+  /**
+   * Puts leaves in the place of the records, or of leaves, that were rewritten, in the caller's transaction.
+   * @param revision of the leaves that the caller rewrote; undefined = the records as they were archived
+   * @returns false where something else stands there by now, and nothing was changed
+   */
+  recordLeaves(
+    range: SegmentRange,
+    revision: number | undefined,
+    leaves: WrittenLeaves,
+    session: ClientSession,
+  ): Promise<boolean>
+  /** As `noteExpiry`, of records. */
+  noteRecordExpiry(
+    id: string,
+    look: ExpiryLook,
+    expiring: Expiring | undefined,
+    session: ClientSession,
+  ): Promise<void>
+  /** Until then the records are not looked at. */
+  noteRecordsLock(id: string, until: Date): Promise<void>
   /** The bytes of an expiry are gone. @returns whether this call says so */
   finishExpiry(id: string, eventId: string): Promise<boolean>
 }
@@ -136,6 +156,26 @@ export function createSegmentsStore(db: Db): SegmentsStore {
       const expired = expiring === undefined ? {} : { expiring, contentExpiredAt: look.at }
       await segments.updateOne({ _id }, { $set: { contentExpiry: look, ...expired } }, { session })
     },
+    async recordLeaves(range, revision, { file, ...leaves }, session) {
+      const before = revision ?? { $exists: false }
+      const { modifiedCount } = await segments.updateOne(
+        { _id: segmentId(range), to: range.to, records: { $ne: null }, 'records.leaves.revision': before },
+        { $set: { 'records.file': file, 'records.leaves': leaves } },
+        { session },
+      )
+      return modifiedCount === 1
+    },
+    async noteRecordExpiry(_id, look, expiring, session) {
+      const expired = expiring === undefined ? {} : { expiring, recordsExpiredAt: look.at }
+      await segments.updateOne(
+        { _id },
+        { $set: { recordExpiry: look, ...expired }, $unset: { recordsLockedUntil: '' } },
+        { session },
+      )
+    },
+    async noteRecordsLock(_id, until) {
+      await segments.updateOne({ _id }, { $set: { recordsLockedUntil: until } })
+    },
     async finishExpiry(_id, eventId) {
       const filter = { _id, 'expiring.eventId': eventId }
       const { modifiedCount } = await segments.updateOne(filter, { $unset: { expiring: '' } })
@@ -161,6 +201,16 @@ export async function ensureSegmentsIndexes(db: Db): Promise<void> {
       key: { organizationId: 1, generation: 1, from: 1, 'contentExpiry.holds': 1 },
       name: 'kept_by_holds',
       partialFilterExpression: { 'contentExpiry.held': { $gt: 0 } },
+    },
+    {
+      key: { organizationId: 1, generation: 1, from: 1, recordsLockedUntil: 1 },
+      name: 'records_never_looked_at_for_expiry',
+      partialFilterExpression: { recordExpiry: null },
+    },
+    {
+      key: { organizationId: 1, generation: 1, from: 1, 'recordExpiry.holds': 1 },
+      name: 'records_kept_by_holds',
+      partialFilterExpression: { 'recordExpiry.held': { $gt: 0 } },
     },
     {
       key: { organizationId: 1, expiring: 1 },

@@ -25,12 +25,16 @@ import { eventDocumentId, type StoredEvent } from '../events/store.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { LogStore } from '../transparency-log/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
-import type { RetentionClock } from './clock-store.js'
 import type { Hold, RunBytes, RunCounts } from './contract.js'
 import { ExpiryDecision } from './expiry-decision.js'
+import {
+  expiryDue,
+  newestPolicy,
+  policyEventIds,
+  type ExpiryDue,
+  type ExpiryDueDependencies,
+} from './expiry-due.js'
 import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
-import { contentCutoff, expiryDays } from './policy.js'
-import type { LoggedPolicy } from './policy-store.js'
 import type { StepOptions } from './read-back.js'
 
 export interface Expired {
@@ -38,21 +42,22 @@ export interface Expired {
   readonly bytes: RunBytes
 }
 
-export type RewriteState = 'recorded' | 'kept' | 'not_due'
+export type RewriteState = 'recorded' | 'kept' | 'not_due' | 'locked'
 
-export interface Expirer {
+export interface Expirer<Range extends SegmentRange = SegmentRange> {
   /**
-   * @returns `not_due` where it is not (any more); `kept` where all that is left is held, or never expires
+   * @returns `not_due` where it is not (any more); `kept` where all that is left is held, or never expires; `locked` where
+   *   the archive lets nobody delete it yet
    * @throws SegmentFault, ArchiveStoreError; LifecycleMovedError where things move all the time
    */
-  rewrite(range: SegmentRange, options?: StepOptions): Promise<RewriteState>
+  rewrite(range: Range, options?: StepOptions): Promise<RewriteState>
   /** @returns false while what was recorded is not sealed yet @throws ArchiveStoreError */
-  prove(range: SegmentRange): Promise<boolean>
+  prove(range: Range): Promise<boolean>
   /** @throws ArchiveStoreError `locked` … */
-  remove(range: SegmentRange, options?: StepOptions): Promise<Expired>
+  remove(range: Range, options?: StepOptions): Promise<Expired>
 }
 
-export interface ExpirerDependencies {
+export interface ExpirerDependencies extends ExpiryDueDependencies {
   readonly client: MongoClient
   readonly log: Pick<LogStore, 'leaves'>
   readonly store: ArchiveStore
@@ -61,9 +66,7 @@ export interface ExpirerDependencies {
   readonly proofs: ArchivedProofs
   readonly restored: Collection<StoredEvent>
   readonly lifecycle: Lifecycle
-  readonly policies: { counting(organizationId: string, now: Date): Promise<LoggedPolicy[]> }
   readonly holds: { active(organizationId: string): Promise<Hold[]> }
-  readonly clock: Pick<RetentionClock, 'look'>
   readonly systemEvents: Pick<SystemEventWriter, 'writeInTransaction'>
 }
 
@@ -71,16 +74,6 @@ const maxMoves = 20
 
 export function createExpirer(deps: ExpirerDependencies): Expirer {
   const { client, log, store, writer, segments, proofs, restored, lifecycle, systemEvents } = deps
-
-  /** The policies by which the content is due now; undefined where it is not, or the clocks are not believed. */
-  async function dueBy({ organizationId, sealedTo }: SegmentDocument) {
-    const { now, verdict } = await deps.clock.look()
-    const policies = await deps.policies.counting(organizationId, now)
-    const { archiveDays } = expiryDays(policies, now)
-    const cutoff = contentCutoff(now, { archiveDays })
-    if (verdict !== 'steady' || cutoff === null || sealedTo > cutoff) return undefined
-    return { now, policies, archiveDays }
-  }
 
   /** What would stay, of all that is there. */
   async function survey(segment: SegmentDocument, decision: ExpiryDecision, options: StepOptions) {
@@ -102,7 +95,7 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
     const { _id, organizationId, content } = segment
     // Before everything that the decision rests on.
     const seen = await lifecycle.current(organizationId)
-    const due = await dueBy(segment)
+    const due = await expiryDue(deps, segment, 'content')
     if (due === undefined) return 'not_due'
     const holds = await deps.holds.active(organizationId)
     const surveyed = new ExpiryDecision(holds, segment)
@@ -114,7 +107,11 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
     const decision = staying ? surveyed : new ExpiryDecision(holds, segment)
     const written = staying ? undefined : await rewritten(segment, decision, options)
     const { counts, holds: covering } = decision
-    const look = { at: due.now, held: counts.held, kept: counts.kept, holds: covering }
+    const since = before > 0 ? segment.contentExpiry?.since : counts.expired > 0 ? due.now : undefined
+    const look = {
+      ...{ at: due.now, held: counts.held, kept: counts.kept, holds: covering },
+      ...(since === undefined ? {} : { since }),
+    }
     await inTransaction(client, async (session) => {
       await lifecycle.advanceFrom(organizationId, seen, session)
       if (written === undefined || counts.expired === 0) {
@@ -129,7 +126,7 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
         kind: 'content' as const,
         revision: written.content.revision,
         eventId,
-        policyEventIds: due.policies.flatMap((policy) => policy.eventId ?? []),
+        policyEventIds: policyEventIds(due),
         expired: counts.expired,
         bytesBefore: content.file.bytes,
         at: due.now,
@@ -185,7 +182,8 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
       for (let attempt = 0; ; attempt += 1) {
         const segment = await segments.find(range)
         if (segment?.to !== range.to || segment.hotDeletedAt === null) return 'not_due'
-        if (segment.expiring !== undefined) return 'recorded'
+        if (segment.expiring !== undefined)
+          return segment.expiring.kind === 'content' ? 'recorded' : 'not_due'
         const { content } = segment
         if (content === null || content.state === 'expired') return 'not_due'
         try {
@@ -198,13 +196,13 @@ export function createExpirer(deps: ExpirerDependencies): Expirer {
 
     async prove(range) {
       const segment = await segments.find(range)
-      if (segment?.expiring === undefined) return true
+      if (segment?.expiring?.kind !== 'content') return true
       return proofs.put(segment, segment.expiring)
     },
 
     async remove(range, options = {}) {
       const segment = await segments.find(range)
-      if (segment?.expiring === undefined) return { counts: {}, bytes: {} }
+      if (segment?.expiring?.kind !== 'content') return { counts: {}, bytes: {} }
       const { expiring, content, leaves, contentExpiry } = segment
       if (!(await proofs.isThere(segment, expiring)))
         throw new Error('nothing is deleted before what says so is sealed')
@@ -230,7 +228,7 @@ function expiredEvent(
   segment: SegmentDocument,
   { content }: RewrittenContent,
   { counts }: ExpiryDecision,
-  due: { readonly policies: readonly LoggedPolicy[]; readonly archiveDays: number | null },
+  due: ExpiryDue,
 ): SystemEvent {
   const { _id, organizationId, generation, from, to, damaged, sealedTo, records, contentExpiry } = segment
   return {
@@ -244,8 +242,8 @@ function expiredEvent(
       // Leaves without content already when the range was archived; the first expiry of it takes their lines too.
       damaged: (contentExpiry?.expired ?? 0) === 0 ? damaged : 0,
       sealedTo: sealedTo.toISOString(),
-      policy: Math.max(...due.policies.map(({ version }) => version)),
-      archiveDays: due.archiveDays,
+      policy: newestPolicy(due),
+      archiveDays: due.days,
       state: content.state,
       revision: content.revision,
       contentManifest: content.manifestSha256,

@@ -14,9 +14,12 @@ export const expireWorkflowType = 'expire'
 export const expireWorkflowId = ({ organizationId, generation, from, to }: ArchiveInput): string =>
   `expire/${organizationId}/${String(generation)}.${String(from)}-${String(to)}`
 
-/** `kept`: all that is left is held, or never expires. `not_due`: it is not, or not any more. */
+/**
+ * `kept`: all that is left is held, or never expires. `not_due`: it is not, or not any more. `locked`: the archive lets
+ * nobody delete it yet; it is looked at again when its lock has run out.
+ */
 export interface ExpireResult {
-  readonly state: 'done' | 'kept' | 'not_due' | 'needs_operator'
+  readonly state: 'done' | 'kept' | 'not_due' | 'locked' | 'needs_operator'
   readonly reason?: RunReason
 }
 

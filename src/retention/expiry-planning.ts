@@ -5,6 +5,8 @@
  *     due, and was never looked at                    by the age of its last leaf; the oldest, since ages grow to the left
  *     due, and kept by a hold that was released
  *
+ * Content goes first, and then records, in the same way; those that the archive still locks are passed over.
+ *
  * Nothing here decides about an event (expirer.ts does), and nothing is due while the clocks are not believed.
  */
 import type { Collection, Db, Filter } from 'mongodb'
@@ -13,8 +15,8 @@ import { collectionNames } from '../mongo/collections.js'
 import type { LogHeadDocument } from '../transparency-log/store.js'
 import type { RetentionClock } from './clock-store.js'
 import type { Hold } from './contract.js'
-import type { ExpireInput, ExpiryPage } from './expiry-contract.js'
-import { contentCutoff, expiryDays } from './policy.js'
+import type { ExpireInput, ExpiryKind, ExpiryPage } from './expiry-contract.js'
+import { contentCutoff, expiryDays, recordsCutoff } from './policy.js'
 import type { LoggedPolicy } from './policy-store.js'
 
 export interface ExpiryPlanner {
@@ -37,12 +39,16 @@ export interface ExpiryPlannerDependencies {
 const atOnce = 16
 const projection = {
   ...{ _id: 0, organizationId: 1, generation: 1, from: 1, to: 1, sealedTo: 1, hotDeletedAt: 1 },
+  ...{ 'expiring.kind': 1, 'contentExpiry.at': 1 },
 } as const
 
 type Found = Pick<
   SegmentDocument,
   'organizationId' | 'generation' | 'from' | 'to' | 'sealedTo' | 'hotDeletedAt'
->
+> & {
+  readonly expiring?: { readonly kind: ExpiryKind }
+  readonly contentExpiry?: { readonly at: Date } | null
+}
 
 export function createExpiryPlanner({
   db,
@@ -57,24 +63,40 @@ export function createExpiryPlanner({
     (await segments.findOne<Found>(filter, { projection, sort: { generation: 1, from: 1 } })) ?? undefined
 
   /** Looked at before, and kept by a hold that is in force no more. */
-  async function released(organizationId: string, cutoff: Date): Promise<Found | undefined> {
-    const kept = { organizationId, 'contentExpiry.held': { $gt: 0 } }
+  async function released(organizationId: string, look: Look, cutoff: Date): Promise<Found | undefined> {
+    const kept = { organizationId, [`${look}.held`]: { $gt: 0 } }
     if ((await segments.findOne(kept, { projection: { _id: 1 } })) === null) return undefined
     const active = (await holds.active(organizationId)).map(({ id }) => id)
-    const found = await first({ ...kept, 'contentExpiry.holds': { $elemMatch: { $nin: active } } })
+    const found = await first({ ...kept, [`${look}.holds`]: { $elemMatch: { $nin: active } } })
     return found !== undefined && found.sealedTo <= cutoff ? found : undefined
+  }
+
+  async function contentDue(organizationId: string, cutoff: Date): Promise<Found | undefined> {
+    const next = await first({ organizationId, contentExpiry: null })
+    // One that is still being moved, and those after it, are for the next sweep.
+    const isDue = next !== undefined && next.sealedTo <= cutoff && next.hotDeletedAt !== null
+    return isDue ? next : released(organizationId, 'contentExpiry', cutoff)
+  }
+
+  async function recordsDue(organizationId: string, cutoff: Date, now: Date): Promise<Found | undefined> {
+    const next = await first({
+      organizationId,
+      recordExpiry: null,
+      $or: [{ recordsLockedUntil: { $exists: false } }, { recordsLockedUntil: { $lte: now } }],
+    })
+    const isDue = next !== undefined && next.sealedTo <= cutoff && (next.contentExpiry ?? null) !== null
+    return isDue ? next : released(organizationId, 'recordExpiry', cutoff)
   }
 
   async function of(organizationId: string, now: Date): Promise<ExpireInput | undefined> {
     const unfinished = await first({ organizationId, expiring: { $exists: true } })
-    if (unfinished !== undefined) return inputOf(unfinished)
-    const cutoff = contentCutoff(now, expiryDays(await policies.counting(organizationId, now), now))
-    if (cutoff === null) return undefined
-    const next = await first({ organizationId, contentExpiry: null })
-    // One that is still being moved, and those after it, are for the next sweep.
-    const isDue = next !== undefined && next.sealedTo <= cutoff && next.hotDeletedAt !== null
-    const due = isDue ? next : await released(organizationId, cutoff)
-    return due === undefined ? undefined : inputOf(due)
+    if (unfinished !== undefined) return inputOf(unfinished, unfinished.expiring?.kind ?? 'content')
+    const days = expiryDays(await policies.counting(organizationId, now), now)
+    const [contentUntil, recordsUntil] = [contentCutoff(now, days), recordsCutoff(now, days)]
+    const content = contentUntil === null ? undefined : await contentDue(organizationId, contentUntil)
+    if (content !== undefined) return inputOf(content, 'content')
+    const records = recordsUntil === null ? undefined : await recordsDue(organizationId, recordsUntil, now)
+    return records === undefined ? undefined : inputOf(records, 'records')
   }
 
   async function believedNow(asOf: Date): Promise<Date | undefined> {
@@ -116,10 +138,13 @@ export function createExpiryPlanner({
   }
 }
 
-const inputOf = ({ organizationId, generation, from, to }: Found): ExpireInput => ({
+/** Where a look has noted what it found. */
+type Look = 'contentExpiry' | 'recordExpiry'
+
+const inputOf = ({ organizationId, generation, from, to }: Found, kind: ExpiryKind): ExpireInput => ({
   organizationId,
   generation,
   from,
   to,
-  kind: 'content',
+  kind,
 })

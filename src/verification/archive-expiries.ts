@@ -1,26 +1,37 @@
 /**
- * What has expired of a segment in an archive: the events that are gone from it, and the proofs beside it that they had to
- * go. What nothing proves is missing.
+ * What has expired of a segment in an archive: the events and the records that are gone from it, and the proofs beside it
+ * that they had to go. What nothing proves is missing.
  */
 import type { SegmentRange } from '../archive/contract.js'
 import { SegmentFault } from '../archive/segment-fault.js'
+import { openContentManifest, openLeavesManifest, openRecordsManifest } from '../archive/segment-manifest.js'
 import {
-  openContentManifest,
-  openRecordsManifest,
-  type RecordsManifest,
-} from '../archive/segment-manifest.js'
-import { contentManifestPath, recordsManifestPath } from '../archive/segment-paths.js'
+  contentManifestPath,
+  leavesManifestPath,
+  recordsManifestPath,
+  recordsPath,
+} from '../archive/segment-paths.js'
 import { readObject } from '../archive/segment-reader.js'
 import type { VerifiedLeaf } from '../archive/segment-verify.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import { maxNoteBytes, type Verifier } from '../transparency-log/note.js'
 import type { Finding } from './contract.js'
-import { provedExpiry, type LogVerifiers } from './expiry-proof-check.js'
-import { neverExpires, policyOf, receivedAtOf, type PolicyStatement } from './expiry-rules.js'
+import { provedExpiry, type LogVerifiers, type ProvingManifest } from './expiry-proof-check.js'
+import {
+  neverExpires,
+  policyOf,
+  receivedAtOf,
+  type ExpiredKind,
+  type PolicyStatement,
+} from './expiry-rules.js'
 
 export interface ExpiringSegment extends SegmentRange {
   /** The revisions of its content that have a manifest, ascending. */
   readonly revisions: readonly number[]
+  /** The records as they were archived are (still) there. */
+  readonly hasRecords: boolean
+  /** The revisions of leaves in the place of its records that have a manifest, ascending. */
+  readonly leaves: readonly number[]
   /** Paths of proofs that some of it had to go. */
   readonly proofs: readonly string[]
 }
@@ -39,23 +50,72 @@ interface Options {
 
 type Store = Pick<ArchiveStore, 'get'>
 
+type Proved = Readonly<Record<ExpiredKind, ProvedExpiries>>
+
 async function provedExpiries(
   store: Store,
   segment: ExpiringSegment,
-  manifest: Pick<RecordsManifest, 'logKeys'>,
+  manifest: ProvingManifest,
   { logVerifiers }: Pick<Options, 'logVerifiers'>,
   known: readonly PolicyStatement[] = [],
-): Promise<ProvedExpiries> {
-  let gone = 0
-  let untilMs: number | undefined
+): Promise<Proved> {
+  const proved: Record<ExpiredKind, ProvedExpiries> = {
+    content: { gone: 0, untilMs: undefined },
+    records: { gone: 0, untilMs: undefined },
+  }
   for (const path of segment.proofs) {
     const bytes = await readObject(store, path, maxNoteBytes)
-    const proved = bytes && provedExpiry(bytes, segment, manifest, logVerifiers, known)
-    if (proved === undefined) continue
-    gone += proved.gone
-    untilMs = Math.max(untilMs ?? proved.untilMs, proved.untilMs)
+    const one = bytes && provedExpiry(bytes, segment, manifest, logVerifiers, known)
+    if (one === undefined) continue
+    const { gone, untilMs } = proved[one.kind]
+    proved[one.kind] = { gone: gone + one.gone, untilMs: Math.max(untilMs ?? one.untilMs, one.untilMs) }
   }
-  return { gone, untilMs }
+  return proved
+}
+
+const readNote = async (store: Store, path: string) =>
+  (await readObject(store, path, maxNoteBytes)) ?? new Uint8Array()
+
+async function recordsManifestOf(
+  store: Store,
+  range: SegmentRange,
+  { verifiers }: Options,
+): Promise<ProvingManifest> {
+  const { manifest, sha256 } = openRecordsManifest(
+    await readNote(store, recordsManifestPath(range)),
+    range,
+    verifiers,
+  )
+  return { logKeys: manifest.logKeys, sealedTo: manifest.sealedTo, sha256 }
+}
+
+/**
+ * The newest revision of the leaves in the place of the records; where more is gone from it than is proved, and an older one,
+ * or the records, are still there, an expiry is under way, and those count. undefined = the records as they were archived.
+ */
+export async function leavesThatCount(
+  store: Store,
+  segment: ExpiringSegment,
+  options: Options,
+): Promise<number | undefined> {
+  const { organizationId, generation, from, to, leaves, hasRecords } = segment
+  const range = { organizationId, generation, from, to }
+  const newest = leaves.at(-1)
+  if (newest === undefined) return undefined
+  try {
+    const { gone } = (
+      await provedExpiries(store, segment, await recordsManifestOf(store, range, options), options)
+    ).records
+    for (const revision of leaves.toReversed()) {
+      const note = await readNote(store, leavesManifestPath(range, revision))
+      if (openLeavesManifest(note, range, revision, options.verifiers).manifest.expired <= gone)
+        return revision
+    }
+    return hasRecords ? undefined : newest
+  } catch (error) {
+    if (error instanceof SegmentFault) return newest
+    throw error
+  }
 }
 
 /**
@@ -72,15 +132,13 @@ export async function revisionThatCounts(
   const newest = revisions.at(-1) ?? 0
   const before = revisions.at(-2)
   if (before === undefined) return newest
-  const read = async (path: string) => (await readObject(store, path, maxNoteBytes)) ?? new Uint8Array()
   try {
-    const note = await read(contentManifestPath(range, newest))
+    const note = await readNote(store, contentManifestPath(range, newest))
     const { events, damaged } = openContentManifest(note, range, newest, options.verifiers).manifest
     const gone = to - from - events - damaged
     if (gone === 0) return newest
-    const records = await read(recordsManifestPath(range))
-    const { manifest } = openRecordsManifest(records, range, options.verifiers)
-    return (await provedExpiries(store, segment, manifest, options)).gone < gone ? before : newest
+    const manifest = await recordsManifestOf(store, range, options)
+    return (await provedExpiries(store, segment, manifest, options)).content.gone < gone ? before : newest
   } catch (error) {
     if (error instanceof SegmentFault) return newest
     throw error
@@ -95,8 +153,9 @@ export class ArchiveExpiries {
   readonly #policies: PolicyStatement[] = []
   readonly #segments: {
     readonly segment: ExpiringSegment
-    readonly manifest: Pick<RecordsManifest, 'logKeys'>
+    readonly manifest: ProvingManifest
     readonly gone: GoneEvents
+    readonly records: GoneRecords
   }[] = []
 
   /** An event that makes its leaf. */
@@ -106,25 +165,32 @@ export class ArchiveExpiries {
   }
 
   /** A segment that holds, and what is gone from it. */
-  add(segment: ExpiringSegment, { logKeys }: Pick<RecordsManifest, 'logKeys'>, gone: GoneEvents): void {
-    if (gone.count > 0) this.#segments.push({ segment, manifest: { logKeys }, gone })
+  add(segment: ExpiringSegment, manifest: ProvingManifest, gone: GoneEvents, records: GoneRecords): void {
+    if (gone.count > 0 || records.count > 0) this.#segments.push({ segment, manifest, gone, records })
   }
 
-  /** @returns events whose expiry is proved, and what is missing; nothing is kept */
+  /** @returns events, and records, whose expiry is proved, and what is missing; nothing is kept */
   async settle(
     store: Store,
     options: Pick<Options, 'logVerifiers'>,
-  ): Promise<{ readonly expired: number; readonly findings: readonly Finding[] }> {
+  ): Promise<{
+    readonly expired: number
+    readonly expiredRecords: number
+    readonly findings: readonly Finding[]
+  }> {
     const policies = this.#policies.splice(0)
     const found: Finding[] = []
     let total = 0
-    for (const { segment, manifest, gone } of this.#segments.splice(0)) {
+    let totalRecords = 0
+    for (const { segment, manifest, gone, records } of this.#segments.splice(0)) {
       const proved = await provedExpiries(store, segment, manifest, options, policies)
-      const { expired, findings } = gone.accountedBy(proved, segment)
-      total += expired
-      found.push(...findings)
+      const ofContent = gone.accountedBy(proved.content, segment)
+      const ofRecords = records.accountedBy(proved.records, segment)
+      total += ofContent.expired
+      totalRecords += ofRecords.expired
+      found.push(...ofContent.findings, ...ofRecords.findings)
     }
-    return { expired: total, findings: found }
+    return { expired: total, expiredRecords: totalRecords, findings: found }
   }
 }
 
@@ -149,8 +215,9 @@ export class GoneEvents {
       if (leaf.content !== 'expired') continue
       this.#first ??= leaf
       this.#count += 1
-      this.#newestMs = Math.max(this.#newestMs, receivedAtOf(leaf.record) ?? leaf.sealedAt.getTime())
-      if (neverExpires(leaf.record) && this.#neverExpiring.length < maxNamed) this.#neverExpiring.push(leaf)
+      const { record = '' } = leaf
+      this.#newestMs = Math.max(this.#newestMs, receivedAtOf(record) ?? leaf.sealedAt.getTime())
+      if (neverExpires(record) && this.#neverExpiring.length < maxNamed) this.#neverExpiring.push(leaf)
     }
   }
 
@@ -170,13 +237,62 @@ export class GoneEvents {
       say('the event is gone, and is one that never expires', leaf),
     )
     if (this.#first !== undefined && expired < this.#count) {
-      const why =
-        proved.untilMs === undefined || isAllowed
-          ? 'nothing sealed accounts for them'
-          : 'no policy let them go by then'
+      const why = proved.untilMs === undefined || isAllowed ? unaccounted : 'no policy let them go by then'
       const count = String(this.#count - expired)
       findings.push(say(`${count} events of the segment are gone, and ${why}`, this.#first))
     }
     return { expired, findings }
   }
 }
+
+/**
+ * The records of a segment that are gone. When they were sealed is what the records manifest says, which the statement names;
+ * and no earlier than what stands before them in the log.
+ */
+export class GoneRecords {
+  #count = 0
+  #first: VerifiedLeaf | undefined
+  #notBeforeMs = 0
+
+  /** @param seen the last record before this segment in the log, which goes on with those that are looked at */
+  constructor(private readonly seen: { record: string | undefined }) {}
+
+  get count(): number {
+    return this.#count
+  }
+
+  look(leaves: readonly VerifiedLeaf[]): void {
+    for (const leaf of leaves) {
+      if (leaf.record !== undefined) {
+        if (leaf.record !== '') this.seen.record = leaf.record
+        continue
+      }
+      this.#first ??= leaf
+      this.#count += 1
+      const before = this.seen.record === undefined ? undefined : receivedAtOf(this.seen.record)
+      this.#notBeforeMs = Math.max(this.#notBeforeMs, before ?? 0)
+    }
+  }
+
+  accountedBy(
+    proved: ProvedExpiries,
+    segment: ExpiringSegment,
+  ): { readonly expired: number; readonly findings: readonly Finding[] } {
+    const isAllowed = proved.untilMs !== undefined && this.#notBeforeMs <= proved.untilMs
+    const expired = isAllowed ? Math.min(proved.gone, this.#count) : 0
+    if (this.#first === undefined || expired === this.#count) return { expired, findings: [] }
+    const { generation, leaves } = segment
+    const { index, eventId } = this.#first
+    const why = proved.untilMs === undefined || isAllowed ? unaccounted : 'no policy let them go by then'
+    const newest = leaves.at(-1)
+    const finding = {
+      code: 'record_missing',
+      at: newest === undefined ? recordsPath(segment) : leavesManifestPath(segment, newest),
+      detail: `${String(this.#count - expired)} records of the segment are gone, and ${why}`,
+      leaf: { generation, index, eventId },
+    } as const
+    return { expired, findings: [finding] }
+  }
+}
+
+const unaccounted = 'nothing sealed accounts for them'

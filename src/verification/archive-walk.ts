@@ -20,7 +20,14 @@ import type { ArchiveStore } from '../archive/stores/contract.js'
 import { base64 } from '../transparency-log/encoding.js'
 import { equalHashes } from '../transparency-log/hash.js'
 import type { Verifier } from '../transparency-log/note.js'
-import { ArchiveExpiries, GoneEvents, revisionThatCounts, type ExpiringSegment } from './archive-expiries.js'
+import {
+  ArchiveExpiries,
+  GoneEvents,
+  GoneRecords,
+  leavesThatCount,
+  revisionThatCounts,
+  type ExpiringSegment,
+} from './archive-expiries.js'
 import type { Excuse, FieldState, Finding, LeafName } from './contract.js'
 import { provedErasure } from './erasure-proof-check.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
@@ -55,6 +62,8 @@ export interface ArchiveReport {
   readonly damaged: number
   /** Events whose content has expired since, as a sealed event says and a policy allowed. */
   readonly expired: number
+  /** Leaves whose record has expired too. */
+  readonly expiredRecords: number
   readonly fields: Readonly<Record<FieldState, number>>
   readonly findings: readonly Finding[]
   readonly findingCount: number
@@ -108,6 +117,8 @@ class ArchiveWalk {
   readonly #logs: ArchivedLog[] = []
   #logCount = 0
   #current: Current | undefined
+  /** The last record that is there, of the log that is being walked. */
+  #seen: { record: string | undefined } = { record: undefined }
   /** Values that are gone in the log that is being walked, and what accounts for them. */
   #erasures: { readonly of: string; readonly erasures: Erasures; readonly findings: Findings } | undefined
   /** Of the leaves of one tile, in their order. */
@@ -119,6 +130,7 @@ class ArchiveWalk {
   #events = 0
   #damaged = 0
   #expired = 0
+  #expiredRecords = 0
   #total = 0
 
   constructor(
@@ -141,6 +153,7 @@ class ArchiveWalk {
       events: this.#events,
       damaged: this.#damaged,
       expired: this.#expired,
+      expiredRecords: this.#expiredRecords,
       fields: this.#fields.all(),
       findings: this.#findings.sorted(),
       findingCount: this.#findings.count,
@@ -184,6 +197,7 @@ class ArchiveWalk {
     const before = await this.#enter(range)
     const started = this.#leaves
     const gone = new GoneEvents()
+    const records = new GoneRecords(this.#seen)
     try {
       const revision = this.options.values
         ? await revisionThatCounts(this.store, segment, this.options)
@@ -195,16 +209,19 @@ class ArchiveWalk {
         verifiers: this.options.verifiers,
         ...(logVerifiers === undefined ? {} : { logVerifiers }),
         revision,
+        leaves: await leavesThatCount(this.store, segment, this.options),
         previous: before?.last,
         checkLine: (organization, line, record) => this.#line(range, organization, line, record),
         onLeaves: async (leaves) => {
           if (revision !== undefined) gone.look(leaves)
+          records.look(leaves)
           await this.#account(organizationId)
         },
         onProgress: (leaves) => this.options.onProgress?.(started + leaves, this.#total),
       })
       this.#verified(range, verified)
-      this.#expiries.add(segment, verified.records.manifest, gone)
+      const { manifest, sha256 } = verified.records
+      this.#expiries.add(segment, { ...manifest, sha256 }, gone, records)
     } catch (error) {
       if (!(error instanceof SegmentFault)) throw error
       this.#waiting.length = 0
@@ -221,6 +238,7 @@ class ArchiveWalk {
       current?.log.organizationId === range.organizationId && current.log.generation === range.generation
     if (!isOfLog) {
       await this.#closeLog()
+      this.#seen = { record: undefined }
       return undefined
     }
     if (current.log.to === range.from) return current
@@ -235,7 +253,7 @@ class ArchiveWalk {
   }
 
   #verified(range: SegmentRange, { records, checkpoint, ...counts }: SegmentVerification): void {
-    this.#records += counts.leaves - records.manifest.damaged
+    this.#records += counts.leaves - records.manifest.damaged - counts.recordsExpired
     this.#events += counts.events
     this.#damaged += counts.damaged
     const known = this.#current
@@ -312,8 +330,9 @@ class ArchiveWalk {
   }
 
   async #settleExpiries(): Promise<void> {
-    const { expired, findings } = await this.#expiries.settle(this.store, this.options)
+    const { expired, expiredRecords, findings } = await this.#expiries.settle(this.store, this.options)
     this.#expired += expired
+    this.#expiredRecords += expiredRecords
     for (const finding of findings) this.#findings.add(finding)
   }
 
@@ -367,10 +386,14 @@ function withObject(segment: Segment | undefined, object: SegmentObject, path: s
     from,
     to,
     hasRecordsManifest: segment?.hasRecordsManifest === true || kind === 'recordsManifest',
+    hasRecords: segment?.hasRecords === true || kind === 'records',
+    leaves: [...(segment?.leaves ?? []), ...(kind === 'leavesManifest' ? [revision] : [])].sort(
+      (a, b) => a - b,
+    ),
     revisions: [...(segment?.revisions ?? []), ...(kind === 'contentManifest' ? [revision] : [])].sort(
       (a, b) => a - b,
     ),
-    proofs: [...(segment?.proofs ?? []), ...(kind === 'expiryProof' ? [path] : [])],
+    proofs: [...(segment?.proofs ?? []), ...(kind === 'expiryProof' || kind === 'leavesProof' ? [path] : [])],
   }
 }
 

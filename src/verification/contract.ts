@@ -95,6 +95,8 @@ export interface LogReport {
   readonly events: number
   /** Events whose content is gone, as a sealed event says and a policy allowed. */
   readonly expired: number
+  /** Leaves whose record is gone too, as another sealed event says and a policy allowed. */
+  readonly expiredRecords: number
   readonly fields: Readonly<Record<FieldState, number>>
   /** The first of them, in the order of the log; `findingCount` says how many there were. */
   readonly findings: readonly Finding[]

@@ -1,5 +1,5 @@
 /**
- * The proof beside a segment that its content had to go (archive/expiry-proof.ts): receipts of the sealed event and of the
+ * The proof beside a segment that its content, or its records, had to go (archive/expiry-proof.ts): receipts of the sealed event and of the
  * policies that it rests on, each checked against the log's checkpoint. It is nobody's word until then.
  */
 import type { SegmentRange } from '../archive/contract.js'
@@ -8,7 +8,7 @@ import { LogError } from '../transparency-log/errors.js'
 import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
 import { ed25519Verifier, parseVerifierKey, verifierKey } from '../transparency-log/note-key.js'
 import type { Verifier } from '../transparency-log/note.js'
-import { allowedUntil, expiryOf, policyOf, type PolicyStatement } from './expiry-rules.js'
+import { allowedUntil, expiryOf, policyOf, type ExpiredKind, type PolicyStatement } from './expiry-rules.js'
 import { nodeRules } from './node-rules.js'
 import { checkReceipt, receiptOfJson, type Receipt } from './receipt-check.js'
 import { nameOfOrigin, originOfNote } from './trust.js'
@@ -17,17 +17,24 @@ import { nameOfOrigin, originOfNote } from './trust.js'
 export type LogVerifiers = (organizationId: string, generation: number) => readonly Verifier[] | undefined
 
 export interface ProvedExpiry {
-  /** Events that went with it, and leaves that had none already. */
+  readonly kind: ExpiredKind
+  /** Events that went with it, and leaves that had none already; or records. */
   readonly gone: number
   /** What was received later was not allowed to go, in milliseconds. */
   readonly untilMs: number
+}
+
+/** A segment's records manifest, as far as a proof is held to it. */
+export type ProvingManifest = Pick<RecordsManifest, 'logKeys' | 'sealedTo'> & {
+  /** SHA-256 of the note. */
+  readonly sha256: string
 }
 
 /** What a proof proves of a segment; undefined where it proves nothing. @param known policies that are in the archive */
 export function provedExpiry(
   bytes: Uint8Array,
   range: SegmentRange,
-  manifest: Pick<RecordsManifest, 'logKeys'>,
+  manifest: ProvingManifest,
   logVerifiers: LogVerifiers | undefined,
   known: readonly PolicyStatement[],
 ): ProvedExpiry | undefined {
@@ -48,7 +55,14 @@ export function provedExpiry(
       policies.push(policy)
     }
     const untilMs = allowedUntil(said, policies, true)
-    return untilMs === undefined ? undefined : { gone: said.gone, untilMs }
+    if (untilMs === undefined) return undefined
+    const { kind } = said
+    // When the records were sealed stands in their manifest, which the statement names, and the segment after it.
+    const isOfRecords =
+      said.recordsManifest === manifest.sha256 && said.sealedToMs === Date.parse(manifest.sealedTo)
+    const isOldEnough = Date.parse(manifest.sealedTo) <= untilMs
+    if (kind === 'records' && !(isOfRecords && isOldEnough)) return undefined
+    return { kind, gone: said.gone, untilMs }
   } catch (error) {
     if (error instanceof LogError) return undefined
     throw error

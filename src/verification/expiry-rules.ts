@@ -4,19 +4,41 @@
  *
  * Times are those that the records commit to (`receivedAt`). Sealing comes seconds later and clocks differ, so a day is
  * allowed for: content that went more than a day before its time is found.
+ *
+ * A record that is gone says no time. What is known then: it was sealed no earlier than any leaf before it that has its
+ * record; and when the last leaf of its range was sealed is said by the statement, and was said by
+ * `annals.retention.archived` of the same records manifest, years before anybody had a reason to say another time.
  */
+export type ExpiredKind = 'content' | 'records'
+
 export interface ExpiryStatement {
+  readonly kind: ExpiredKind
   readonly generation: number
   /** Leaves, `to` exclusive. */
   readonly from: number
   readonly to: number
-  /** Events that went with it, and leaves that had no event already. */
+  /** Events that went with it, and leaves that had no event already; or records. */
   readonly gone: number
   /** When it was said, in milliseconds. */
   readonly atMs: number
   /** Version of the newest policy it rests on; 0 = the default. */
   readonly policy: number
-  readonly archiveDays: number
+  /** `archiveDays`, or `recordDays`. */
+  readonly days: number
+  /** Of records: when the last leaf of the range was sealed, in milliseconds. */
+  readonly sealedToMs?: number
+  /** Of records: SHA-256 of their manifest. */
+  readonly recordsManifest?: string
+}
+
+/** What was said of a range when it was archived. */
+export interface ArchivedStatement {
+  readonly generation: number
+  readonly from: number
+  readonly to: number
+  readonly recordsManifest: string
+  /** undefined where it does not say. */
+  readonly sealedToMs: number | undefined
 }
 
 export interface PolicyStatement {
@@ -26,10 +48,14 @@ export interface PolicyStatement {
   readonly archiveDays: number | null
   /** Of the policy that it followed. */
   readonly before: number | null
+  /** As `archiveDays` and `before`, for records. */
+  readonly recordDays: number | null
+  readonly recordDaysBefore: number | null
 }
 
 const dayMs = 86_400_000
 export const defaultArchiveDays = 2_555
+export const defaultRecordDays = null
 /** A policy counts so long after another has followed it. */
 export const graceMs = 7 * dayMs
 export const toleranceMs = dayMs
@@ -56,33 +82,51 @@ export function receivedAtOf(record: string): number | undefined {
 }
 
 const expiredAction = 'annals.retention.expired'
+const archivedAction = 'annals.retention.archived'
 const policyAction = 'annals.retention.policy_changed'
 
 /** Is it worth a look? */
 export const isRetention = (event: unknown): boolean => {
   const action = asObject(event)?.['action']
-  return action === expiredAction || action === policyAction
+  return action === expiredAction || action === policyAction || action === archivedAction
 }
+
+/** Is it the record of one that is? */
+export const isRetentionRecord = (record: string): boolean =>
+  record.startsWith('{"action":"annals.retention.')
 
 /** What an expiry's event says; undefined for every other event. */
 export function expiryOf(event: unknown): ExpiryStatement | undefined {
   const metadata = metadataOf(event, expiredAction)
-  if (metadata?.get('kind') !== 'content') return undefined
-  const [generation, from, to, expired, damaged, policy] = [
-    'generation',
-    'from',
-    'to',
-    'expired',
-    'damaged',
-    'policy',
-  ].map((name) => naturalOf(metadata.get(name)))
-  const archiveDays = naturalOf(metadata.get('archiveDays'))
+  const kind = metadata?.get('kind')
+  if (metadata === undefined || (kind !== 'content' && kind !== 'records')) return undefined
+  const [generation, from, to, expired, policy] = ['generation', 'from', 'to', 'expired', 'policy'].map(
+    (name) => naturalOf(metadata.get(name)),
+  )
+  const days = naturalOf(metadata.get(kind === 'content' ? 'archiveDays' : 'recordDays'))
+  const damaged = kind === 'content' ? naturalOf(metadata.get('damaged')) : 0
   const atMs = atOf(event)
   if (generation === undefined || from === undefined || to === undefined || expired === undefined)
     return undefined
-  if (damaged === undefined || policy === undefined || archiveDays === undefined || atMs === undefined)
+  if (damaged === undefined || policy === undefined || days === undefined || atMs === undefined)
     return undefined
-  return { generation, from, to, gone: expired + damaged, atMs, policy, archiveDays }
+  const statement = { kind, generation, from, to, gone: expired + damaged, atMs, policy, days } as const
+  if (kind === 'content') return statement
+  const sealedToMs = timeOf(metadata.get('sealedTo'))
+  const recordsManifest = metadata.get('recordsManifest')
+  if (sealedToMs === undefined || typeof recordsManifest !== 'string') return undefined
+  return { ...statement, sealedToMs, recordsManifest }
+}
+
+/** What the event of a segment says; undefined for every other event. */
+export function archivedOf(event: unknown): ArchivedStatement | undefined {
+  const metadata = metadataOf(event, archivedAction)
+  if (metadata === undefined) return undefined
+  const [generation, from, to] = ['generation', 'from', 'to'].map((name) => naturalOf(metadata.get(name)))
+  const recordsManifest = metadata.get('recordsManifest')
+  if (generation === undefined || from === undefined || to === undefined) return undefined
+  if (typeof recordsManifest !== 'string') return undefined
+  return { generation, from, to, recordsManifest, sealedToMs: timeOf(metadata.get('sealedTo')) }
 }
 
 /** What the event of a policy says; undefined for every other event. */
@@ -91,22 +135,26 @@ export function policyOf(event: unknown): PolicyStatement | undefined {
   if (metadata === undefined) return undefined
   const version = naturalOf(metadata.get('version'))
   const archiveDays = daysOf(metadata.get('archiveDays'))
-  const before = daysOf(asObject(metadata.get('before'))?.['archiveDays'])
+  const recordDays = daysOf(metadata.get('recordDays'))
+  const followed = asObject(metadata.get('before'))
+  const before = daysOf(followed?.['archiveDays'])
+  const recordDaysBefore = daysOf(followed?.['recordDays'])
   const atMs = atOf(event)
   if (version === undefined || archiveDays === undefined || before === undefined || atMs === undefined)
     return undefined
-  return { version, archiveDays, before, atMs }
+  if (recordDays === undefined || recordDaysBefore === undefined) return undefined
+  return { version, archiveDays, before, recordDays, recordDaysBefore, atMs }
 }
 
 /**
- * Up to when an event must have been received for its content to be allowed to go with this statement, in milliseconds;
- * undefined where no policy let anything go.
+ * Up to when an event must have been received for its content, or its record, to be allowed to go with this statement, in
+ * milliseconds; undefined where no policy let anything go.
  * @param policies all that are known, in any order
  * @param complete they are all that there were before; otherwise one that the statement rests on, and that is not among
  *   them, is taken at the statement's own word
  */
 export function allowedUntil(
-  { atMs, policy, archiveDays }: ExpiryStatement,
+  { kind, atMs, policy, days }: ExpiryStatement,
   policies: readonly PolicyStatement[],
   complete: boolean,
 ): number | undefined {
@@ -115,19 +163,24 @@ export function allowedUntil(
     .sort((a, b) => a.version - b.version)
   const isKnown = policy === 0 || ordered.some(({ version }) => version === policy)
   if (!isKnown && complete) return undefined
+  const ofContent = kind === 'content'
   const graceBegins = atMs + toleranceMs - graceMs
-  const [first] = ordered
   const counting = ordered
     .filter((_, index) => {
       const next = ordered[index + 1]
       return next === undefined || next.atMs > graceBegins
     })
-    .map((one) => one.archiveDays)
-  if (first === undefined) counting.push(isKnown ? defaultArchiveDays : archiveDays)
-  else if (first.atMs > graceBegins) counting.push(first.before)
-  if (!isKnown) counting.push(archiveDays)
+    .map((one) => (ofContent ? one.archiveDays : one.recordDays))
+  if (ordered.length === 0)
+    counting.push(isKnown ? (ofContent ? defaultArchiveDays : defaultRecordDays) : days)
+  // One that is not known counts by what the one after it says of it.
+  for (const [index, one] of ordered.entries()) {
+    const isUnknown = ordered[index - 1]?.version !== one.version - 1
+    if (isUnknown && one.atMs > graceBegins) counting.push(ofContent ? one.before : one.recordDaysBefore)
+  }
+  if (!isKnown) counting.push(days)
   if (counting.includes(null)) return undefined
-  const longest = Math.max(...counting.map((days) => days ?? 0))
+  const longest = Math.max(...counting.map((each) => each ?? 0))
   return atMs + toleranceMs - longest * dayMs
 }
 
@@ -145,9 +198,10 @@ function metadataOf(event: unknown, wanted: string): ReadonlyMap<unknown, unknow
   return metadata
 }
 
-function atOf(event: unknown): number | undefined {
-  const receivedAt = asObject(event)?.['receivedAt']
-  const time = typeof receivedAt === 'string' ? Date.parse(receivedAt) : Number.NaN
+const atOf = (event: unknown): number | undefined => timeOf(asObject(event)?.['receivedAt'])
+
+function timeOf(text: unknown): number | undefined {
+  const time = typeof text === 'string' ? Date.parse(text) : Number.NaN
   return Number.isNaN(time) ? undefined : time
 }
 

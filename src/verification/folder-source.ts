@@ -46,7 +46,8 @@ export interface LogFolder {
 export async function openLogFolder(folder: string, values: boolean): Promise<LogFolder | undefined> {
   const checkpoint = await textIn(folder, checkpointFile)
   if (checkpoint === undefined) return undefined
-  const withEvents = values && (await isFolder(join(folder, 'events')))
+  const withEvents = await isFolder(join(folder, 'events'))
+  const events = (bundle: BundleAddress) => eventsIn(folder, bundle)
   return {
     checkpoint,
     keys: await linesIn(folder, keysFile),
@@ -56,7 +57,7 @@ export async function openLogFolder(folder: string, values: boolean): Promise<Lo
       tile: (tile) => tileIn(folder, tile),
       bundle: (bundle) => bytesIn(folder, entryBundlePath(bundle)),
       manifest: (sha256) => bytesIn(folder, manifestPath(sha256)),
-      ...(withEvents ? { events: (bundle) => eventsIn(folder, bundle) } : {}),
+      ...(withEvents ? (values ? { events } : { evidence: events }) : {}),
     },
   }
 }

@@ -8,7 +8,7 @@ import type { Excuse, Finding } from './contract.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import type { CheckEvent, FieldExcuse } from './event-check.js'
 import { Expiries } from './expiries.js'
-import { isRetention } from './expiry-rules.js'
+import { isRetention, isRetentionRecord } from './expiry-rules.js'
 import { FieldCounts, type Findings } from './findings.js'
 import type { EventLine, LogSource } from './log-source.js'
 
@@ -29,12 +29,17 @@ export interface LeafParts {
   /** The record makes the leaf. */
   readonly holds: boolean
   readonly line: EventLine | undefined
+  /** Where values are not read: the event of a leaf of retention, which says why others are gone. */
+  readonly evidence?: EventLine | undefined
 }
 
 export class LeafChecks {
   readonly fields = new FieldCounts()
   readonly #erasures: Erasures
   readonly #expiries: Expiries
+  readonly #expiredRecords: Expiries
+  /** Of a leaf before: what is known of when one without a record was sealed. */
+  #lastRecord: string | undefined
   #records = 0
   #events = 0
 
@@ -45,6 +50,7 @@ export class LeafChecks {
     { manifest }: Pick<LogSource, 'manifest'>,
   ) {
     this.#expiries = new Expiries(rules.generation, findings)
+    this.#expiredRecords = new Expiries(rules.generation, findings, 'records')
     this.#erasures = new Erasures(
       this.fields,
       findings,
@@ -56,6 +62,12 @@ export class LeafChecks {
   /** Leaves before the first one that is read are not: what stands there is not known. */
   beginLater(): void {
     this.#expiries.beginLater()
+    this.#expiredRecords.beginLater()
+  }
+
+  /** Records that have expired. Counts after `settle`. */
+  get expiredRecords(): number {
+    return this.#expiredRecords.expired
   }
 
   /** Events whose content has expired. Counts after `settle`. */
@@ -77,13 +89,16 @@ export class LeafChecks {
   settle(): void {
     this.#erasures.settle()
     this.#expiries.settle()
+    this.#expiredRecords.settle()
   }
 
   /** One leaf: its record, and its event where the source has values. */
-  check({ index, leaf, bytes, holds, line }: LeafParts): Promise<void> | undefined {
+  check({ index, leaf, bytes, holds, line, evidence }: LeafParts): Promise<void> | undefined {
     const { hasher, checkEvent, excuse } = this.rules
     const record = holds ? textOf(bytes) : undefined
     if (holds) this.#records += 1
+    const before = this.#lastRecord
+    if (record !== undefined) this.#lastRecord = record
     if (bytes !== undefined && !holds) {
       const where = this.name(index, textOf(bytes))
       const detail = 'the record is not the one that was signed'
@@ -94,10 +109,15 @@ export class LeafChecks {
       this.findings.add({ ...finding, at: leafText(name), leaf: name })
     }
     if (line === undefined || line.event === null) {
-      if (bytes === undefined) say({ code: 'record_missing', detail: 'the record is not there' })
-      else if (line !== undefined && record !== undefined)
+      if (bytes === undefined) {
+        const name = this.name(index, undefined, line)
+        this.#expiredRecords.note(name, { before })
+        // Content went before the record, and by a statement of its own.
+        if (line !== undefined) this.#expiries.note(name, { before })
+      } else if (line !== undefined && record !== undefined)
         this.#expiries.note(this.name(index, record, line), record)
       else if (line !== undefined) say({ code: 'event_missing', detail: 'the event is not there any more' })
+      if (evidence !== undefined && record !== undefined) this.#meet(index, evidence.event, record)
       return undefined
     }
     this.#events += 1
@@ -124,9 +144,18 @@ export class LeafChecks {
     }
     for (const { state } of check.fields) if (state !== 'missing') this.fields.add(state)
     if (gone.length > 0) this.#erasures.note(this.name(index, record, line), gone)
-    if (isRetention(line.event)) this.#expiries.meet(index, line.event)
+    if (isRetention(line.event)) {
+      this.#expiries.meet(index, line.event)
+      this.#expiredRecords.meet(index, line.event)
+    }
     // Nearly no event is one: nothing waits for the others.
     return isErasure(line.event) ? this.#erasures.meet(line.event) : undefined
+  }
+
+  /** Of an event that is read for what it says alone: it has to make its leaf as every other. */
+  #meet(index: number, event: unknown, record: string): void {
+    if (!isRetentionRecord(record) || !isRetention(event)) return
+    if (this.rules.checkEvent(event, record).problem === undefined) this.#expiredRecords.meet(index, event)
   }
 
   #excused(excuse: Excuse, index: number, line: EventLine): FieldExcuse {

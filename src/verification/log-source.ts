@@ -13,6 +13,8 @@ export interface LogSource {
    * where the source has no values: then records are as far as it goes.
    */
   events?(bundle: BundleAddress): Promise<readonly EventLine[] | undefined>
+  /** The same, where `events` is absent: asked only for tiles whose records may say why others are gone. */
+  evidence?(bundle: BundleAddress): Promise<readonly EventLine[] | undefined>
   /** A manifest of an erasure by its SHA-256 (64 hex digits); absent where the source has none. */
   manifest?(sha256: string): Promise<Uint8Array | undefined>
 }

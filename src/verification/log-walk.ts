@@ -18,6 +18,7 @@ import { TileHashReader } from '../transparency-log/tile-reader.js'
 import { entryBundlePath, tileAt, tilePath, tileWidth, type TileAddress } from '../transparency-log/tile.js'
 import { completeSubtrees } from '../transparency-log/tree.js'
 import type { LogReport } from './contract.js'
+import { isRetentionRecord } from './expiry-rules.js'
 import { Findings } from './findings.js'
 import { LeafChecks, textOf, type LeafRules } from './leaf-check.js'
 import { tilesOf, type EventLine, type LogSource } from './log-source.js'
@@ -100,6 +101,7 @@ class LogWalk {
       records: this.#checks.records,
       events: this.#checks.events,
       expired: this.#checks.expired,
+      expiredRecords: this.#checks.expiredRecords,
       fields: this.#checks.fields.all(),
       findings: this.#findings.sorted(),
       findingCount: this.#findings.count,
@@ -168,6 +170,7 @@ class LogWalk {
     const stored = this.#hashesOf(address, tile)
     const own = records.map((record) => (record === undefined ? undefined : this.options.hasher.leaf(record)))
     const leaves = await this.#decide(address, from, { stored, own, records })
+    const evidence = await this.#evidence(address, records)
     for (let position = from; position < address.width; position += 1) {
       const hash = leaves[position]
       // Neither the tile nor the bundle has it. The tree goes on with a hash of nothing, and its root will differ.
@@ -184,6 +187,7 @@ class LogWalk {
         bytes,
         holds,
         line: events?.[position],
+        evidence: evidence?.[position],
       })
       if (met !== undefined) await met
     }
@@ -193,6 +197,16 @@ class LogWalk {
       this.#findings.add({ code: 'events_unreadable', at: entryBundlePath(address), detail, leaf })
     }
     for (const line of events?.slice(address.width) ?? []) this.#checks.strayLine(address, line)
+  }
+
+  /** Where values are not read: the events of a tile in which retention says why something is gone. */
+  async #evidence(
+    address: TileAddress,
+    records: readonly (Uint8Array | undefined)[],
+  ): Promise<readonly EventLine[] | undefined> {
+    if (this.source.events !== undefined || this.source.evidence === undefined) return undefined
+    const says = records.some((bytes) => isRetentionRecord(textOf(bytes) ?? ''))
+    return says ? this.source.evidence(address) : undefined
   }
 
   /** The records of a bundle; undefined in place of one that is not there. */

@@ -209,6 +209,7 @@ const emptyReport = (origin: string): LogReport => ({
   records: 0,
   events: 0,
   expired: 0,
+  expiredRecords: 0,
   fields: { intact: 0, withheld: 0, erased: 0, expired: 0, missing: 0 },
   findings: [],
   findingCount: 0,

@@ -1,7 +1,7 @@
 /** A log of a running server, read over HTTP with an access key. */
 import { AnnalsClientError } from '../client/index.js'
 import { createTransport, failureOf, type Send } from '../client/transport.js'
-import { entryBundlePath, tilePath, tileWidth } from '../transparency-log/tile.js'
+import { entryBundlePath, tilePath, tileWidth, type BundleAddress } from '../transparency-log/tile.js'
 import type { EventLine, LogSource } from './log-source.js'
 
 export interface ServerOptions {
@@ -96,28 +96,25 @@ export function createLogServer({ url, key, organization, masked, fetch }: Serve
     },
     source(generation, values) {
       const base = logPath(generation)
+      const events = ({ index, width }: BundleAddress) =>
+        unlessDamaged(async () => {
+          const first = index * tileWidth
+          const query = new URLSearchParams({
+            view: 'verifiable',
+            limit: String(width),
+            ...(masked === true || !values ? { personal: 'false' } : {}),
+            ...(first === 0
+              ? { generation: String(generation) }
+              : { after: `${String(generation)}.${String(first - 1)}` }),
+          })
+          const { data } = await json(`${prefix}/feed?${query.toString()}`)
+          return Array.isArray(data) ? (data as EventLine[]) : undefined
+        })
       return {
         tile: (tile) => bytes(`${base}/${tilePath(tile)}`),
         bundle: (bundle) => bytes(`${base}/${entryBundlePath(bundle)}`),
         manifest: (sha256) => bytes(`${prefix}/log/manifests/${sha256}`),
-        ...(values
-          ? {
-              events: ({ index, width }) =>
-                unlessDamaged(async () => {
-                  const first = index * tileWidth
-                  const query = new URLSearchParams({
-                    view: 'verifiable',
-                    limit: String(width),
-                    ...(masked === true ? { personal: 'false' } : {}),
-                    ...(first === 0
-                      ? { generation: String(generation) }
-                      : { after: `${String(generation)}.${String(first - 1)}` }),
-                  })
-                  const { data } = await json(`${prefix}/feed?${query.toString()}`)
-                  return Array.isArray(data) ? (data as EventLine[]) : undefined
-                }),
-            }
-          : {}),
+        ...(values ? { events } : { evidence: events }),
       }
     },
     async hasEvent(id) {

@@ -185,12 +185,13 @@ test('a policy that is made shorter lets nothing go in its first seven days', as
     author,
   )
   expect(await dueToExpire(world, organizationId)).toBeUndefined()
-  const input = { organizationId, generation: 1, from: 0, to: (await segmentOf(organizationId)).to }
+  const { to } = await segmentOf(organizationId)
+  const input = { organizationId, generation: 1, from: 0, to, kind: 'content' as const }
   expect(await expirerOf(world).rewrite(input)).toBe('not_due')
   const later = new Date(Date.now() + 8 * 86_400_000)
   expect(await dueToExpire(world, organizationId, later)).toBeDefined()
   const expirer = expirerOf(world, { clock: clockAt(later) })
-  expect(await expireSegment(world, expirer, { ...input, kind: 'content' })).toBe('recorded')
+  expect(await expireSegment(world, expirer, input)).toBe('recorded')
   expect((await checkRetained(world, organizationId, accepted)).expired).toBe(2)
 })
 

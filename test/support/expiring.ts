@@ -7,9 +7,11 @@ import { createSegmentsStore } from '../../src/archive/segments-store.js'
 import { createSegmentWriter } from '../../src/archive/segment-writer.js'
 import type { ArchiveStore } from '../../src/archive/stores/contract.js'
 import type { RetentionClock } from '../../src/retention/clock-store.js'
-import { createExpirer, type Expirer } from '../../src/retention/expirer.js'
+import { createExpirer, type Expirer, type RewriteState } from '../../src/retention/expirer.js'
 import type { ExpireInput } from '../../src/retention/expiry-contract.js'
 import { createExpiryPlanner, type ExpiryPlanner } from '../../src/retention/expiry-planning.js'
+import { byKind, createRecordExpirer } from '../../src/retention/record-expirer.js'
+import { logCollections } from '../../src/transparency-log/store.js'
 import { archiveRange, archiverOf, dueRange, type Wrap } from './retaining.js'
 import { accept, drainUntilSealed } from './sealing.js'
 import type { World } from './world.js'
@@ -37,24 +39,34 @@ export interface ExpirerOptions {
   readonly clock?: Pick<RetentionClock, 'look'>
 }
 
-export function expirerOf({ api: { core }, config }: World, options: ExpirerOptions = {}): Expirer {
+/** Of content and of records. */
+export function expirerOf(
+  { api: { core }, config }: World,
+  options: ExpirerOptions = {},
+): Expirer<ExpireInput> {
   const wrap: Wrap = options.wrap ?? ((target) => target)
   const store = wrap(options.store ?? core.archive)
   const keys = createArchiveKeys(core.signingKeys, config.logOrigin)
   const { retention } = core
-  return createExpirer({
+  const shared = {
     client: core.client,
-    log: core.sealing.store,
     store,
     writer: createSegmentWriter({ store, keys, spoolFolder: `${config.dataDirectory}/spool` }),
     segments: wrap(createSegmentsStore(core.db)),
     proofs: createArchivedProofs({ store, log: core.logReading.log, finder: core.finder }),
-    restored: wrap(restoredCollection(core.db)),
     lifecycle: wrap(retention.lifecycle),
     policies: wrap(retention.policies),
     holds: wrap(retention.holds),
     clock: wrap(options.clock ?? clockAt(new Date())),
     systemEvents: wrap(core.systemEvents),
+  }
+  return byKind({
+    content: createExpirer({
+      ...shared,
+      log: core.sealing.store,
+      restored: wrap(restoredCollection(core.db)),
+    }),
+    records: createRecordExpirer({ ...shared, entries: wrap(logCollections(core.db).entries) }),
   })
 }
 
@@ -67,9 +79,9 @@ export const dueToExpire = (world: World, organizationId: string, now = new Date
 /** The steps in their order, as the workflow takes them. */
 export async function expireSegment(
   world: World,
-  expirer: Expirer,
+  expirer: Expirer<ExpireInput>,
   input: ExpireInput,
-): Promise<Awaited<ReturnType<Expirer['rewrite']>>> {
+): Promise<RewriteState> {
   const state = await expirer.rewrite(input)
   if (state !== 'recorded') return state
   while (!(await expirer.prove(input))) await drainUntilSealed(world.api.core, input.organizationId)

@@ -25,6 +25,8 @@ export interface PutOptions {
 export interface StoredObject {
   readonly path: string
   readonly bytes: number
+  /** Of `head`: until when it cannot be deleted, where the store locks it. */
+  readonly lockedUntil?: Date
 }
 
 /** `offset` and `length` in bytes; without `length` to the end. What lies beyond the end is not there, and no error. */

@@ -236,7 +236,9 @@ export function createS3Store(options: S3StoreOptions): ArchiveStore {
     head: (path) =>
       reading(async () => {
         const found = await headOf(path)
-        return found === undefined ? undefined : { path, bytes: found.ContentLength ?? 0 }
+        if (found === undefined) return undefined
+        const { ContentLength: bytes = 0, ObjectLockRetainUntilDate: lockedUntil } = found
+        return { path, bytes, ...(lockedUntil === undefined ? {} : { lockedUntil }) }
       }),
 
     async *list(wanted) {

@@ -14,7 +14,7 @@ const maxShown = 50
 const number = (value: number) => value.toLocaleString('en')
 
 export function logText(report: LogReport): string {
-  const { origin, size, root, trustedLeaves, leaves, records, events, expired } = report
+  const { origin, size, root, trustedLeaves, leaves, records, events } = report
   const { fields, findings, findingCount } = report
   const states = fieldStates.filter((state) => state === 'intact' || fields[state] > 0)
   const lines = [
@@ -25,15 +25,22 @@ export function logText(report: LogReport): string {
       ? '  values   not verified'
       : `  values   ${number(events)} events; fields: ${states.map((state) => `${number(fields[state])} ${state}`).join(', ')}`,
   ]
-  if (expired > 0)
-    lines.push(`  expired  ${number(expired)} events, as sealed events say and policies allowed`)
+  lines.push(...expiredLines(report))
   if (findingCount > 0) lines.push(summaryOf(findings, findingCount), findingsText(findings))
   if (findingCount > maxShown) lines.push(`  … and ${number(findingCount - maxShown)} more`)
   return lines.join('\n')
 }
 
+function expiredLines({ expired, expiredRecords }: Pick<LogReport, 'expired' | 'expiredRecords'>): string[] {
+  const why = 'as sealed events say and policies allowed'
+  return [
+    ...(expired > 0 ? [`  expired  ${number(expired)} events, ${why}`] : []),
+    ...(expiredRecords > 0 ? [`  expired  ${number(expiredRecords)} records, ${why}`] : []),
+  ]
+}
+
 export function archiveText(report: ArchiveReport): string {
-  const { logs, logCount, segments, unfinished, leaves, records, events, damaged, expired } = report
+  const { logs, logCount, segments, unfinished, leaves, records, events, damaged } = report
   const { fields, findings, findingCount } = report
   const states = fieldStates.filter((state) => state === 'intact' || fields[state] > 0)
   const lines = [
@@ -41,8 +48,7 @@ export function archiveText(report: ArchiveReport): string {
     `  records  ${number(records)} intact`,
     `  values   ${number(events)} events; fields: ${states.map((state) => `${number(fields[state])} ${state}`).join(', ')}`,
   ]
-  if (expired > 0)
-    lines.push(`  expired  ${number(expired)} events, as sealed events say and policies allowed`)
+  lines.push(...expiredLines(report))
   if (damaged > 0) lines.push(`  damaged  ${number(damaged)} events had no content when they were archived`)
   if (unfinished > 0) lines.push(`  besides  ${number(unfinished)} files that no manifest names yet`)
   const rows = logs

@@ -18,15 +18,19 @@ import { Findings } from '../../../src/verification/findings.js'
 const day = 86_400_000
 const now = Date.parse('2026-11-25T10:00:00.000Z')
 const said: ExpiryStatement = {
-  ...{ generation: 1, from: 0, to: 10, gone: 10 },
-  ...{ atMs: now, policy: 0, archiveDays: 2_555 },
+  ...{ kind: 'content', generation: 1, from: 0, to: 10, gone: 10 },
+  ...{ atMs: now, policy: 0, days: 2_555 },
 }
 const policy = (
   version: number,
   daysAgo: number,
   archiveDays: number | null,
   before: number | null = 2_555,
-) => ({ version, atMs: now - daysAgo * day, archiveDays, before }) satisfies PolicyStatement
+) =>
+  ({
+    ...{ version, atMs: now - daysAgo * day, archiveDays, before },
+    ...{ recordDays: null, recordDaysBefore: null },
+  }) satisfies PolicyStatement
 /** How many days old content has to be; null = it may not go at all. */
 const daysOf = (policies: readonly PolicyStatement[], statement = said, complete = true) => {
   const until = allowedUntil(statement, policies, complete)
@@ -85,17 +89,11 @@ describe('the days that content has to be old', () => {
     [
       'none, where it rests on a policy that is not there',
       [policy(1, 30, 5)],
-      { ...said, policy: 2, archiveDays: 1 },
+      { ...said, policy: 2, days: 1 },
       true,
       null,
     ],
-    [
-      'its own word, where not all policies were read',
-      [],
-      { ...said, policy: 2, archiveDays: 40 },
-      false,
-      40,
-    ],
+    ['its own word, where not all policies were read', [], { ...said, policy: 2, days: 40 }, false, 40],
     ['of what was before the first that is known', [policy(4, 3, 10, 50)], { ...said, policy: 4 }, true, 50],
     [
       'a policy that came after does not count',
