@@ -8,7 +8,7 @@
 import { constants, type Stats } from 'node:fs'
 import { access, open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { TargetError } from './targets/contract.js'
 
@@ -95,10 +95,10 @@ export function createLogFiles({ folder, paths }: LogPlaces): LogFiles {
             const opened = await file.stat()
             if (read.has(inodeOf(opened))) continue
             read.add(inodeOf(opened))
-            if (opened.size === 0) continue
             // What is appended from now on was logged after this look.
             const upTo = { start: 0, end: opened.size - 1, autoClose: false, highWaterMark: chunkBytes }
-            const blocks = () => blocksOf(unpacked(path, file.createReadStream(upTo)))
+            const bytes = () => (opened.size === 0 ? Readable.from([]) : file.createReadStream(upTo))
+            const blocks = () => blocksOf(unpacked(path, bytes()))
             yield { name: basename(path), blocks }
           } finally {
             await file.close()
