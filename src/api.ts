@@ -49,9 +49,11 @@ import { certificatePaths, certificateRoutes } from './certificates/routes.js'
 import { erasureCertificateRoutes } from './erasure/certificate-routes.js'
 import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
 import { registerAlarmMetrics, registerPendingMetrics } from './transparency-log/log-metrics.js'
+import { subjectStore } from './subjects/store.js'
 import { logReadPaths } from './transparency-log/read-openapi.js'
 import { registerErasureMetrics } from './erasure/erasure-metrics.js'
 import { createHeldResumer } from './erasure/resume-held.js'
+import { createEventAccounts } from './erasure/accounts.js'
 import { readManifest } from './erasure/manifest-reading.js'
 import { logReadRoutes } from './transparency-log/read-routes.js'
 import { version } from './version.js'
@@ -121,6 +123,13 @@ export async function openApi(
         finder: core.finder,
         manifest: (organizationId, sha256) =>
           readManifest({ ...core.erasing.deps, redactions: core.redactions.store }, organizationId, sha256),
+        ...createEventAccounts({
+          ...core.erasing.deps,
+          log: core.logReading.log,
+          finder: core.finder,
+          redactions: core.redactions.store,
+          subjects: subjectStore(core.db).subjects,
+        }),
         onDraining: (callback) => health.onDraining(callback),
       }),
       organizations: organizationRoutes(core),
@@ -285,5 +294,5 @@ function createOffboardingRoutes(core: Core, temporal: TemporalConnection, logge
     temporal,
     logger,
   })
-  return offboardingRoutes({ offboardings })
+  return offboardingRoutes({ offboardings, certificates: core.offboarding.certificates })
 }

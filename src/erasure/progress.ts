@@ -107,6 +107,8 @@ export interface ErasureProgressDocument {
     readonly places: readonly ReadPlace[]
     /** Targets that were retired and did not answer. */
     readonly retired?: readonly string[]
+    /** Its own way into the database, by which nothing can be written, or the one that everything uses. */
+    readonly credentials?: 'read_only' | 'shared'
   }
   /** Where the ledger has it. */
   readonly ledgerEntry?: { readonly sequence: number; readonly hash: string; readonly at: string }

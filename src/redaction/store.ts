@@ -44,6 +44,8 @@ export interface RedactionListQuery {
 export type RedactionStore = ReturnType<typeof createRedactionStore>
 
 const key = ({ organizationId, redactionId }: RedactionReference) => `${organizationId}/${redactionId}`
+/** More than an event has fields. */
+const maxRedactionsOfEvent = 1_000
 const open: readonly RedactionState[] = ['requested', 'approved', 'on_hold', 'redacting']
 const majority = { writeConcern: { w: 'majority' as const, journal: true } }
 
@@ -90,6 +92,14 @@ export function createRedactionStore(db: Db) {
     /** The redaction whose manifest has this hash. */
     manifestNamed: (organizationId: string, manifest: string): Promise<RedactionDocument | null> =>
       redactions.findOne({ organizationId, manifest }),
+    /** Those of an event that are past the point of no return, the first ones. */
+    redacting: (organizationId: string, eventId: string): Promise<RedactionDocument[]> =>
+      redactions
+        .find(
+          { organizationId, 'fields.eventId': eventId, state: { $in: ['redacting', 'redacted'] } },
+          { sort: { requestedAt: 1 }, limit: maxRedactionsOfEvent },
+        )
+        .toArray(),
     /** Which fields of these events are past the point of no return, or gone. */
     async removedFrom(organizationId: string, eventIds: readonly string[]): Promise<RemovedField[]> {
       const wanted = new Set(eventIds)

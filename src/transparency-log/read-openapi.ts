@@ -67,6 +67,13 @@ const proofSchema = z
       .nullable()
       .meta({ description: 'The same record in the anchored tree.' }),
     event: verifiableEventSchema.optional(),
+    accounts: z
+      .array(z.object({ receipt: z.looseObject({}), manifest: z.string() }))
+      .optional()
+      .meta({
+        description:
+          'Why values of the event are gone: receipts of the sealed events that say so, each with the manifest that it names.',
+      }),
   })
   .meta({ id: 'EventProof' })
 

@@ -9,6 +9,7 @@ import type { EventFinder } from '../events/finding.js'
 import type { EventOrganizations } from '../events/organizations.js'
 import { eventDocumentId, type EventCollection } from '../events/store.js'
 import type { Reader } from '../events/personal-reads.js'
+import type { VerifiableEvent } from '../events/verifiable.js'
 import type { VerifiablePresenter } from '../events/verifiable-reading.js'
 import { authorize } from '../http/authentication.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
@@ -37,6 +38,8 @@ export interface LogReadRoutesDependencies {
   readonly verifiable: VerifiablePresenter
   /** A manifest of an erasure by its SHA-256, of this organization. */
   readonly manifest: (organizationId: string, sha256: string) => Promise<Uint8Array | undefined>
+  /** What accounts for values that an event has not any more, each with a proof of its own. */
+  readonly accounts: (organizationId: string, event: VerifiableEvent) => Promise<readonly object[]>
   /** Calls back when the process is about to stop: whoever waits is answered at once. */
   readonly onDraining: (callback: () => void) => void
 }
@@ -149,7 +152,9 @@ export function logReadRoutes(dependencies: LogReadRoutesDependencies): Router {
       by: 'proof',
       event: eventId,
     })
-    response.json({ ...answer, event: forms.get(eventId) ?? null })
+    const event = forms.get(eventId) ?? null
+    const accounts = event === null ? [] : await dependencies.accounts(organizationId, event)
+    response.json({ ...answer, event, ...(accounts.length === 0 ? {} : { accounts }) })
   })
 
   router.post('/v1/organizations/:org/log/leaves', jsonBody(maxLeavesBytes), async (request, response) => {

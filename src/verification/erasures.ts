@@ -92,27 +92,24 @@ export class Erasures {
     const erasure = erasureOf(event)
     if (erasure === undefined) return
     const bytes = await this.read?.(erasure.manifest)
-    if (bytes === undefined || this.sha256(bytes) !== erasure.manifest) return
-    const manifest = asObject(parsed(new TextDecoder().decode(bytes)))
-    if (manifest === undefined || manifest['organizationId'] !== erasure.organizationId) return
-    if (manifest['kind'] !== erasure.kind) return
-    if (erasure.kind === 'annals/erasure/subjects')
-      for (const subject of texts(manifest['subjects'])) this.#forgive(subject)
-    else for (const row of rows(manifest['removed'])) this.#forgiveField(row)
+    const accounted = bytes && accountedBy(erasure, bytes, this.sha256)
+    if (accounted === undefined) return
+    for (const subject of accounted.subjects) this.#forgive(subject, accounted.kept)
+    for (const name of accounted.fields) this.#forgiveField(name)
   }
 
-  #forgive(subject: string): void {
+  /** @param kept blocks that wait under the request's own key: they go behind an event of their own, or not at all */
+  #forgive(subject: string, kept: ReadonlySet<string>): void {
     const claims = this.#persons.get(subject)
     if (claims === undefined) return
-    this.counts.add('erased', claims.count)
-    for (const name of claims.named.keys()) this.#owners.delete(name)
-    this.#persons.delete(subject)
+    const waiting = [...claims.named].filter(([name]) => kept.has(name))
+    this.counts.add('erased', claims.count - waiting.length)
+    for (const name of claims.named.keys()) if (!kept.has(name)) this.#owners.delete(name)
+    if (waiting.length === 0) this.#persons.delete(subject)
+    else this.#persons.set(subject, { count: waiting.length, named: new Map(waiting) })
   }
 
-  #forgiveField(row: unknown): void {
-    const [eventId, slot] = texts(row)
-    if (eventId === undefined || slot === undefined) return
-    const name = nameOf(eventId, slot)
+  #forgiveField(name: string): void {
     const subject = this.#owners.get(name)
     const claims = subject === undefined ? undefined : this.#persons.get(subject)
     if (claims === undefined) {
@@ -157,9 +154,35 @@ export class Erasures {
   }
 }
 
-const nameOf = (eventId: string | undefined, slot: string) => `${eventId ?? ''}/${slot}`
+/** Of one field, among those that are gone. */
+export const nameOf = (eventId: string | undefined, slot: string) => `${eventId ?? ''}/${slot}`
 
-interface Erasure {
+/** What a manifest accounts for, in leaves before the event that names it. */
+export interface Accounted {
+  /** References of persons, all of whose blocks go but for those in `kept`. */
+  readonly subjects: readonly string[]
+  /** Names of fields, as are those in `fields`. */
+  readonly kept: ReadonlySet<string>
+  readonly fields: readonly string[]
+}
+
+/** undefined for bytes that are not the manifest that the event names. */
+export function accountedBy(erasure: Erasure, bytes: Uint8Array, sha256: Sha256): Accounted | undefined {
+  if (sha256(bytes) !== erasure.manifest) return undefined
+  const manifest = asObject(parsed(new TextDecoder().decode(bytes)))
+  if (manifest === undefined || manifest['organizationId'] !== erasure.organizationId) return undefined
+  if (manifest['kind'] !== erasure.kind) return undefined
+  const names = (list: unknown) =>
+    rows(list).flatMap((row) => {
+      const [eventId, slot] = texts(row)
+      return eventId === undefined || slot === undefined ? [] : [nameOf(eventId, slot)]
+    })
+  return erasure.kind === 'annals/erasure/subjects'
+    ? { subjects: texts(manifest['subjects']), kept: new Set(names(manifest['restricted'])), fields: [] }
+    : { subjects: [], kept: new Set(), fields: names(manifest['removed']) }
+}
+
+export interface Erasure {
   readonly organizationId: unknown
   readonly kind: ManifestKind
   readonly manifest: string

@@ -16,7 +16,7 @@ import { checkRecord } from '../transparency-log/proof.js'
 import { parseTlogProof } from '../transparency-log/tlog-proof.js'
 import { checkAnchoredRecord, notAnchored, type AnchorTrust } from './anchor-check.js'
 import type { AnchorReport, FieldReport, Finding, FindingCode, LeafName } from './contract.js'
-import type { CheckEvent } from './event-check.js'
+import type { CheckEvent, FieldExcuse } from './event-check.js'
 
 export interface Receipt {
   readonly index: number
@@ -29,8 +29,20 @@ export interface Receipt {
   readonly anchored?: AnchoredRecord | undefined
   /** The event's verifiable form, where the receipt has it. */
   readonly event?: unknown
+  /** What is said to account for values that are gone from it; read by receipt-accounts.ts. */
+  readonly accounts?: readonly unknown[]
   /** What the receipt says beside that, to be held against what it proves. */
   readonly said?: { readonly id?: unknown; readonly size?: unknown; readonly leafHash?: unknown }
+}
+
+/** A sealed event that accounts for values that are gone, and whose own proof holds. */
+export interface AccountReport {
+  readonly eventId: string
+  readonly action: string
+  readonly generation: number
+  readonly index: number
+  /** Of the fields that it accounts for. */
+  readonly slots: readonly string[]
 }
 
 export interface ReceiptReport {
@@ -41,6 +53,8 @@ export interface ReceiptReport {
   readonly eventId: string | undefined
   readonly record: string
   readonly fields: readonly FieldReport[]
+  /** Why those that are `erased` are. */
+  readonly accounts: readonly AccountReport[]
   readonly anchor: AnchorReport
   readonly findings: readonly Finding[]
 }
@@ -59,7 +73,7 @@ export function receiptOfText(receipt: string, record: string): Receipt {
 
 /** @throws LogError `malformed_proof` where it is not the JSON of a receipt; `wrong_size` */
 export function receiptOfJson(json: unknown): Receipt {
-  const { index, proof, checkpoint, record, anchor, event, id, size, leafHash } = members(json)
+  const { index, proof, checkpoint, record, anchor, event, accounts, id, size, leafHash } = members(json)
   const hashes = Array.isArray(proof)
     ? proof.map((text: unknown) => (typeof text === 'string' ? base64Bytes(text) : undefined))
     : [undefined]
@@ -71,7 +85,8 @@ export function receiptOfJson(json: unknown): Receipt {
   }
   const anchored = anchor === undefined || anchor === null ? undefined : anchoredRecordFromJson(anchor)
   const base = { index, hashes: whole, checkpoint, record, anchored, said: { id, size, leafHash } }
-  return event === undefined || event === null ? base : { ...base, event }
+  if (event === undefined || event === null) return base
+  return { ...base, event, accounts: Array.isArray(accounts) ? (accounts as readonly unknown[]) : [] }
 }
 
 const members = (json: unknown): Record<string, unknown> =>
@@ -80,6 +95,7 @@ const members = (json: unknown): Record<string, unknown> =>
 /**
  * Checks a receipt against the log it is said to be of. Never throws for what it holds.
  * @param anchor absent = an anchor proof is not checked, and said to be unverified
+ * @param excuse says whether something sealed accounts for a value that is gone; absent = nothing does
  */
 export function checkReceipt(
   receipt: Receipt,
@@ -87,10 +103,11 @@ export function checkReceipt(
   hasher: Hasher,
   checkEvent: CheckEvent,
   anchor?: AnchorTrust,
-): ReceiptReport {
+  excuse?: FieldExcuse,
+): Omit<ReceiptReport, 'accounts'> {
   const { index, hashes, record, said, event } = receipt
   const findings: Finding[] = []
-  const eventId = /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
+  const eventId = recordId(record)
   const generation = Number(log.origin.slice(log.origin.lastIndexOf('/') + 1))
   const leaf: LeafName = { generation, index, eventId }
   const say = (code: FindingCode, at: string, detail: string, slots?: readonly string[]) =>
@@ -120,13 +137,16 @@ export function checkReceipt(
   findings.push(...seen.findings)
   if (event === undefined) return { ...report, origin, size, fields: [] }
 
-  const { fields, problem } = checkEvent(event, record)
+  const { fields, problem } = checkEvent(event, record, excuse)
   if (problem !== undefined) say(problem.code, 'event', problem.detail, problem.slots)
   const missing = fields.filter(({ state }) => state === 'missing').map(({ slot }) => slot)
   if (problem === undefined && missing.length > 0)
     say('field_missing', 'event', 'a value is gone, and nothing sealed accounts for it', missing)
   return { ...report, origin, size, fields }
 }
+
+/** The id of the event that a record is of. */
+export const recordId = (record: string): string | undefined => /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
 
 /** What opening a checkpoint can fail with, as a finding. */
 export const codeOfCheckpoint = ({ code }: LogError): FindingCode =>

@@ -19,6 +19,7 @@ import { openLogFolder } from './folder-source.js'
 import type { LogSource } from './log-source.js'
 import { walkLog } from './log-walk.js'
 import { nodeRules } from './node-rules.js'
+import { receiptAccounts } from './receipt-accounts.js'
 import { checkReceipt, type Receipt, type ReceiptReport } from './receipt-check.js'
 import { createLogServer, type LogServer, type ServerOptions } from './server-source.js'
 import { findStrays } from './strays.js'
@@ -125,7 +126,11 @@ export function verifyReceipt(
 ): ReceiptReport {
   const { hasher, checkEvent } = nodeRules
   const trust = anchorTrust(anchor, anchor.keys)
-  return checkReceipt(receipt, trustedLog(logKeys, nodeNoteCrypto), hasher, checkEvent, trust)
+  const log = trustedLog(logKeys, nodeNoteCrypto)
+  const { index, record, accounts = [] } = receipt
+  const accounting = receiptAccounts({ origin: log.origin, index, record, accounts }, logKeys)
+  const report = checkReceipt(receipt, log, hasher, checkEvent, trust, accounting.excuse)
+  return { ...report, accounts: accounting.report() }
 }
 
 const generationOf = (log: TrustedLog | undefined): number | undefined =>
