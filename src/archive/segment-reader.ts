@@ -6,10 +6,8 @@
  */
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
 import type { SegmentFile, SegmentMember } from './contract.js'
-import { maxMemberBytes } from './segment.js'
+import { unpackMember } from './member-packing.js'
 import { SegmentFault } from './segment-fault.js'
 import type { ArchiveStore } from './stores/contract.js'
 
@@ -18,8 +16,6 @@ export interface OpenMember {
   /** Unpacked. */
   readonly lines: Buffer
 }
-
-const unpack = promisify(gunzip)
 
 /**
  * Every member of a file, in order.
@@ -54,7 +50,7 @@ export async function* readMembers(
 
 async function open(file: SegmentFile, member: SegmentMember, packed: Buffer): Promise<OpenMember> {
   try {
-    return { member, lines: await unpack(packed, { maxOutputLength: maxMemberBytes }) }
+    return { member, lines: await unpackMember(packed) }
   } catch {
     const detail = `the bytes from ${String(member.offset)} on do not unpack`
     throw new SegmentFault('member_malformed', file.path, detail, { index: member.first })

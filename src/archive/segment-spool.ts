@@ -7,10 +7,8 @@ import { createReadStream } from 'node:fs'
 import { mkdir, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
 import type { SegmentFile, SegmentMember } from './contract.js'
-import { maxMemberBytes } from './segment.js'
+import { packMember } from './member-packing.js'
 
 /** What the spool may take of the local disk, both files of a segment together. */
 export const defaultMaxSpoolBytes = 4 * 1_024 ** 3
@@ -61,12 +59,6 @@ export class Spool {
   }
 }
 
-const pack = promisify(gzip)
-const level = 6
-/** The last byte of the header, "operating system": 255 says none. */
-const systemByte = 9
-const noSystem = 255
-
 export class SpoolFile {
   readonly #hash = createHash('sha256')
   readonly #members: SegmentMember[] = []
@@ -80,11 +72,8 @@ export class SpoolFile {
   ) {}
 
   /** Packs the lines of one tile and appends them; one call at a time. @throws SpoolFullError */
-  async add(first: number, lines: string): Promise<void> {
-    const bytes = Buffer.from(lines, 'utf8')
-    if (bytes.length > maxMemberBytes) throw new Error('no 256 events have so many bytes')
-    const packed = await pack(bytes, { level })
-    packed[systemByte] = noSystem
+  async add(first: number, lines: string | Uint8Array): Promise<void> {
+    const packed = await packMember(typeof lines === 'string' ? Buffer.from(lines, 'utf8') : lines)
     this.take(packed.length)
     await this.handle.write(packed)
     this.#hash.update(packed)
