@@ -8,13 +8,16 @@
  *     const segment = await writer.write(range, leaves, { evidence, previous })
  *     await verifySegment(store, range, { verifiers, revision: segment.content.revision, previous, onLeaves })
  */
+import { eventDocumentId } from '../events/store.js'
 import { base64 } from '../transparency-log/encoding.js'
 import { Frontier } from '../transparency-log/frontier.js'
 import { equalHashes } from '../transparency-log/hash.js'
 import { nodeHasher } from '../transparency-log/node-crypto.js'
 import { tileWidth } from '../transparency-log/tile.js'
 import type { SegmentDocument, SegmentRange } from './contract.js'
+import { addHotRow } from './hot-row.js'
 import { createLeavesRewriter, type LeavesRewriter } from './leaves-rewrite.js'
+import { LineBuffer } from './line-buffer.js'
 import type { SegmentEvidence } from './segment-evidence.js'
 import { SegmentFault } from './segment-fault.js'
 import type { ArchiveKeys } from './segment-keys.js'
@@ -221,17 +224,23 @@ class Packing {
   ): Promise<void> {
     const { from, to } = this.range
     const tree = Frontier.resume(from, evidence.frontier, nodeHasher)
-    // The lines of one tile are made while those of the tile before are packed.
+    // The lines of one tile are made while those of the tile before are packed: two tiles' memory, in turns.
+    let lines: TileLines = { records: new LineBuffer(), content: new LineBuffer() }
+    let packed: TileLines = { records: new LineBuffer(), content: new LineBuffer() }
     let packing: Promise<unknown> = Promise.resolve()
     for await (const leaves of source) {
       signal?.throwIfAborted()
       this.#requireTile(leaves)
       for (const { leafHash } of leaves) tree.append(leafHash)
       const first = this.#next
-      const { records, content } = this.#lines(leaves)
+      this.#lines(leaves, lines)
       this.#next += leaves.length
       await packing
-      packing = Promise.all([this.recordsFile.add(first, records), this.contentFile.add(first, content)])
+      packing = Promise.all([
+        this.recordsFile.add(first, lines.records.written),
+        this.contentFile.add(first, lines.content.written),
+      ])
+      ;[lines, packed] = [packed, lines]
       // It is met with the next tile, or at the end.
       packing.catch(() => undefined)
       onProgress?.(this.#next - from)
@@ -251,22 +260,49 @@ class Packing {
     if (!isTile) throw new Error('the source of a segment gives the leaves of a tile at a time, in order')
   }
 
-  #lines(leaves: readonly SegmentLeaf[]): { records: string; content: string } {
-    let records = ''
-    let content = ''
+  #lines(leaves: readonly SegmentLeaf[], { records, content }: TileLines): void {
+    records.clear()
+    content.clear()
     for (const leaf of leaves) {
-      const { record, event } = archivable(this.range.organizationId, leaf)
-      records += formatRecordLine({ ...leaf, record })
-      content += formatContentLine(leaf.index, leaf.eventId, event)
-      if (event === undefined) this.damaged += 1
-      else this.events += 1
+      const { record, occurredAt, isThere } = this.#leaf(leaf, content)
+      records.add(formatRecordLine({ ...leaf, record }))
+      if (isThere) this.events += 1
+      else this.damaged += 1
       if (record === '') this.withoutRecord += 1
-      this.hotBytes += leaf.hotBytes ?? 0
+      this.hotBytes += leaf.row?.length ?? 0
       this.#sealed = { from: this.#sealed?.from ?? leaf.sealedAt, to: leaf.sealedAt }
-      this.#occurred = widened(this.#occurred, event?.occurredAt ?? occurredAtOf(record))
+      this.#occurred = widened(this.#occurred, occurredAt)
     }
-    return { records, content }
   }
+
+  /** Adds the line of a leaf to the content. */
+  #leaf(leaf: SegmentLeaf, content: LineBuffer): PackedLeaf {
+    const { organizationId } = this.range
+    const { index, eventId, leafHash, row } = leaf
+    if (row !== undefined) {
+      const before = content.length
+      const made = addHotRow(content, index, eventDocumentId(organizationId, eventId), row)
+      if (made?.leafHash.equals(leafHash) === true) return { ...made, isThere: true }
+      content.advanceTo(before)
+    }
+    const { record, event } = archivable(organizationId, leaf)
+    content.add(formatContentLine(index, eventId, event))
+    return { record, occurredAt: event?.occurredAt ?? occurredAtOf(record), isThere: event !== undefined }
+  }
+}
+
+/** The lines of one tile, for both files. */
+interface TileLines {
+  readonly records: LineBuffer
+  readonly content: LineBuffer
+}
+
+interface PackedLeaf {
+  /** '' where there is none. */
+  readonly record: string
+  readonly occurredAt: Date | undefined
+  /** Is its event archived? */
+  readonly isThere: boolean
 }
 
 function widened(times: Times | undefined, time: Date | undefined): Times | undefined {

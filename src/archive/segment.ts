@@ -61,6 +61,7 @@
  *     "AAECAwQFBgcICQoLDA0ODw==","value":"{\"id\":\"billing\"}"},{"slot":"metadata/0","salt":
  *     "EBESExQVFhcYGRobHB0eHw==","value":"[\"plan\",\"pro\"]","terms":"0000000000000002fffffffffffffffe"}]}
  */
+import { BSON } from 'mongodb'
 import { leafHashOf } from '../events/record.js'
 import { rebuildLeaf } from '../events/rebuild.js'
 import { eventDocumentId, type StoredEvent, type StoredField } from '../events/store.js'
@@ -83,10 +84,10 @@ export interface SegmentLeaf {
   readonly leafHash: Uint8Array
   /** Canonical JSON; '' where there is none. */
   readonly record: string
-  /** As the hot store has it, with `useBigInt64`; undefined where it is gone. */
-  readonly event: StoredEvent | undefined
-  /** BSON bytes of the event in the hot store, for the count of the segment; absent = not counted. */
-  readonly hotBytes?: number
+  /** As the hot store has it, with `useBigInt64`; undefined where it is gone, or comes as `row`. */
+  readonly event?: StoredEvent | undefined
+  /** The event's BSON, as the hot store has it. */
+  readonly row?: Buffer | undefined
 }
 
 /** A line of a records file. */
@@ -206,12 +207,21 @@ export function archivable(
   organizationId: string,
   leaf: SegmentLeaf,
 ): { readonly record: string; readonly event: StoredEvent | undefined } {
-  const { event, leafHash, eventId } = leaf
+  const { leafHash, eventId } = leaf
+  const event = leaf.row === undefined ? leaf.event : eventOfRow(leaf.row)
   const rebuilt = event?._id === eventDocumentId(organizationId, eventId) ? rebuildLeaf(event) : undefined
   if (rebuilt?.leafHash.equals(leafHash) === true) return { record: rebuilt.record, event }
   const record = leaf.record !== '' && leafHashOf(leaf.record).equals(leafHash) ? leaf.record : ''
   return { record, event: undefined }
 }
+
+/** A row, as the driver reads it. */
+const eventOfRow = (row: Buffer): StoredEvent =>
+  BSON.deserialize(row, {
+    useBigInt64: true,
+    promoteBuffers: true,
+    validation: { utf8: true },
+  }) as StoredEvent
 
 const hashBytes = 32
 const noMac = Buffer.alloc(0)

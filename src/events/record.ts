@@ -105,6 +105,26 @@ export class CommitmentList {
     this.#length += commitmentBytes
   }
 
+  /** As `add`, of parts that are in UTF-8 already: `from` is read, and not kept. */
+  addEncoded(from: Buffer, { slotAt, slotEnd, saltAt, jsonAt, jsonEnd }: EncodedField): void {
+    this.#reserve()
+    const enough = domain.length + this.eventId.length + slotEnd - slotAt + 2 + saltBytes + jsonEnd - jsonAt
+    let bytes = scratch
+    if (enough > scratch.length) {
+      bytes = Buffer.allocUnsafe(enough)
+      bytes.write(domain, 0, 'latin1')
+    }
+    let end = domain.length
+    end += bytes.write(this.eventId, end, 'latin1')
+    bytes[end++] = 0
+    end += from.copy(bytes, end, slotAt, slotEnd)
+    bytes[end++] = 0
+    end += from.copy(bytes, end, saltAt, saltAt + saltBytes)
+    end += from.copy(bytes, end, jsonAt, jsonEnd)
+    this.#bytes.write(hash('sha256', bytes.subarray(0, end), 'binary'), this.#length, 'latin1')
+    this.#length += commitmentBytes
+  }
+
   /** Adds a commitment that is known (32 bytes): its value is encrypted, or went. */
   addKnown(commitment: Uint8Array): void {
     this.#reserve()
@@ -127,6 +147,15 @@ export class CommitmentList {
       this.#bytes = Buffer.concat([this.#bytes, Buffer.allocUnsafe(this.#bytes.length)])
     }
   }
+}
+
+/** Where the parts of a field lie; the salt has `saltBytes`. Ends are exclusive. */
+export interface EncodedField {
+  readonly slotAt: number
+  readonly slotEnd: number
+  readonly saltAt: number
+  readonly jsonAt: number
+  readonly jsonEnd: number
 }
 
 /** Bytes of a commitment. */

@@ -17,6 +17,7 @@ import { segmentId } from '../archive/segment-paths.js'
 import type { SegmentClaim, SegmentsStore } from '../archive/segments-store.js'
 import type { SegmentWriter } from '../archive/segment-writer.js'
 import type { SegmentLeaf } from '../archive/segment.js'
+import { idOfRow } from '../archive/hot-row.js'
 import type { ErasureLedger } from '../erasure/ledger.js'
 import { eventDocumentId, eventIdOf } from '../events/store.js'
 import { inTransaction } from '../mongo/transaction.js'
@@ -62,19 +63,16 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
     const { organizationId, generation, from, to } = range
     for (let tile = Math.floor(from / tileWidth); tile * tileWidth < to; tile += 1) {
       signal?.throwIfAborted()
-      const leaves = await tileLeaves(log, range, tile)
-      const records = (await log.records(organizationId, generation, tile)) ?? []
+      const [leaves, records = []] = await Promise.all([
+        tileLeaves(log, range, tile),
+        log.records(organizationId, generation, tile),
+      ])
       const rows = await hotRows(organizationId, leaves)
       // Another was quicker, and deletes already: what is missing was archived, and is not gone.
       if (rows.size < leaves.length) await requireUnrecorded(range)
       yield leaves.map((leaf) => {
-        const row = rows.get(leaf.eventId)
-        return {
-          ...leaf,
-          record: records[leaf.index % tileWidth] ?? '',
-          event: row?.event,
-          ...(row === undefined ? {} : { hotBytes: row.hotBytes }),
-        }
+        const record = records[leaf.index % tileWidth] ?? ''
+        return { ...leaf, record, row: rows.get(leaf.eventId) }
       })
     }
   }
@@ -84,18 +82,13 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
     if ((await segments.find(range)) !== undefined) throw new TakenOverError()
   }
 
-  async function hotRows(organizationId: string, leaves: readonly LogLeaf[]) {
+  /** Their BSON as it lies there, by event id. */
+  async function hotRows(organizationId: string, leaves: readonly LogLeaf[]): Promise<Map<string, Buffer>> {
     const ids = leaves.map(({ eventId }) => eventDocumentId(organizationId, eventId))
-    const found = await events
-      .aggregate<{ event: NonNullable<SegmentLeaf['event']>; hotBytes: number }>(
-        [
-          { $match: { _id: { $in: ids } } },
-          { $project: { _id: 0, event: '$$ROOT', hotBytes: { $bsonSize: '$$ROOT' } } },
-        ],
-        { useBigInt64: true },
-      )
-      .toArray()
-    return new Map(found.map(({ event, hotBytes }) => [eventIdOf(event._id), { event, hotBytes }]))
+    const found = await events.find({ _id: { $in: ids } }, { raw: true, batchSize: ids.length }).toArray()
+    // With `raw` the driver gives a document's bytes.
+    const rows = found as unknown as readonly Buffer[]
+    return new Map(rows.map((row) => [eventIdOf(idOfRow(row)), row]))
   }
 
   /** The lock of the records, by the longest policy that counts for their expiry. */
@@ -204,7 +197,7 @@ async function* noting(
 ): AsyncGenerator<SegmentLeaf[]> {
   for await (const leaves of batches) {
     seen.allOfArchiving &&= leaves.every(({ record }) => isOfArchiving(record))
-    for (const { hotBytes = 0 } of leaves) seen.hotBytes += hotBytes
+    for (const { row } of leaves) seen.hotBytes += row?.length ?? 0
     yield leaves
   }
 }
