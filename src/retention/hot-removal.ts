@@ -115,7 +115,7 @@ export function createHotRemoval(deps: HotRemovalDependencies): RemoveHot {
 
   /** Says that the hot rows are gone, once, together with the event that says it. */
   async function finish(segment: SegmentDocument): Promise<void> {
-    const { _id, organizationId, generation, from, to, leaves, damaged, records, content } = segment
+    const { _id, organizationId, generation, from, to, leaves, damaged, sealedTo, records, content } = segment
     await inTransaction(client, async (session) => {
       if (!(await segments.markHotDeleted(_id, now(), session)) || segment.unlogged === true) return
       await systemEvents.writeInTransaction(
@@ -126,7 +126,7 @@ export function createHotRemoval(deps: HotRemovalDependencies): RemoveHot {
           actor: { type: 'system', id: 'annals' },
           targets: [{ type: 'organization', id: organizationId }],
           metadata: {
-            ...{ generation, from, to, leaves, damaged },
+            ...{ generation, from, to, leaves, damaged, sealedTo: sealedTo.toISOString() },
             recordsManifest: records?.manifestSha256 ?? '',
             contentManifest: content?.manifestSha256 ?? '',
           },
