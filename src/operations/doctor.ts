@@ -1,22 +1,18 @@
 /**
- * `annals doctor`: can this deployment do what it promises? It reaches for everything the processes need, writes one
- * small object to archive and ledger, reads it back and deletes it, and looks whether stores that must not be lost
- * together lie on one volume. It changes nothing else, and says nothing of what any store holds.
+ * `annals doctor`: can this deployment do what it promises? It reaches for everything the processes need, tries archive and
+ * ledger with small objects that it deletes again (store-checks.ts), and looks whether stores that must not be lost together
+ * lie on one volume. It changes nothing else, and says nothing of what any store holds.
  */
-import { createHash, randomBytes } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { buffer } from 'node:stream/consumers'
-import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Db } from 'mongodb'
 import { z } from 'zod'
-import { within, type StoreAddress } from '../archive/stores/address.js'
+import type { StoreAddress } from '../archive/stores/address.js'
 import { ArchiveStoreError } from '../archive/stores/contract.js'
 import { openStore } from '../archive/stores/open.js'
 import type { Config } from '../config.js'
 import { errorIdentity } from '../errors.js'
-import { newId } from '../ids.js'
 import { createErasureJournal } from '../erasure/journal.js'
 import { knownTo } from '../erasure/journal-known.js'
 import { openKeyring } from '../keys/keyring.js'
@@ -26,6 +22,7 @@ import { connectMongo } from '../mongo/client.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import { createRetentionClock } from '../retention/clock-store.js'
 import { connectTemporal, isTemporalUnavailable, temporalOptions } from '../temporal/client.js'
+import { storeChecks } from './store-checks.js'
 
 /** `warning`: it works, and something about it may hurt one day. `unreachable`: nobody answered. */
 export type FindingState = 'ok' | 'warning' | 'failed' | 'unreachable'
@@ -45,11 +42,11 @@ export async function diagnose(config: Config): Promise<Finding[]> {
   const [database, keyFiles, ...rest] = await Promise.all([
     checkDatabase(config),
     checkKeyFiles(config),
-    check('temporal', isTemporalUnavailable, () => checkTemporal(config)),
-    check('archive', storeAway, () => checkStore(config.archive)),
-    check('ledger', storeAway, () => checkStore(config.ledger)),
+    check('temporal', isTemporalUnavailable, () => checkTemporal(config)).then((found) => [found]),
+    checkStore('archive', config.archive),
+    checkStore('ledger', config.ledger),
   ])
-  return [...database.findings, ...keyFiles, ...rest, ...(await checkVolumes(config, database.folder))]
+  return [...database.findings, ...keyFiles, ...rest.flat(), ...(await checkVolumes(config, database.folder))]
 }
 
 type Answer = string | { readonly warning: string } | { readonly failed: string }
@@ -200,22 +197,17 @@ async function checkKeyFiles({ keys }: Config): Promise<Finding[]> {
   )
 }
 
-/** Writes, reads back, deletes. */
-async function checkStore(address: StoreAddress): Promise<Answer> {
-  const store = openStore(within(address, 'doctor'))
-  const path = newId('probe')
-  const bytes = randomBytes(64)
-  const sha256 = createHash('sha256').update(bytes).digest()
-  await store.put(path, () => Readable.from([bytes]), { sha256, bytes: bytes.length })
+async function checkStore(name: string, address: StoreAddress): Promise<Finding[]> {
+  const checks = storeChecks(name, address)
   try {
-    const read = await store.get(path)
-    if (read === undefined || !(await buffer(read)).equals(bytes))
-      return { failed: 'what was written did not read back the same' }
+    const found = [await check(name, storeAway, checks.first.run)]
+    // Whoever is not reached is not asked three times more.
+    if (found[0]?.state !== 'unreachable')
+      for (const other of checks.others) found.push(await check(other.name, storeAway, other.run))
+    return found
   } finally {
-    await store.delete(path)
+    await checks.close()
   }
-  if ((await store.head(path)) !== undefined) return { failed: 'what was deleted is still there' }
-  return address.kind === 's3' ? 's3: written, read back, deleted' : 'folder: written, read back, deleted'
 }
 
 /** Where `mongod` keeps its files, where it runs on this machine and says so. */

@@ -37,7 +37,11 @@ const healthy = {
   'codec key file': 'ok',
   'period keys': 'ok',
   archive: 'ok',
+  'archive: second write': 'ok',
+  'archive: room': 'ok',
   ledger: 'ok',
+  'ledger: second write': 'ok',
+  'ledger: room': 'ok',
 }
 
 describe('the doctor', () => {

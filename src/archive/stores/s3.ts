@@ -37,6 +37,8 @@ export interface S3StoreOptions extends Omit<S3Address, 'kind'> {
   readonly limits?: Partial<S3Limits>
   /** Absent = the SDK's standard chain. */
   readonly credentials?: S3ClientConfig['credentials']
+  /** Of the SDK's configuration: whose credentials are taken; absent = what the chain finds. */
+  readonly profile?: string | undefined
 }
 
 /** A version, or a deletion marker, as the service lists it. */
@@ -309,12 +311,14 @@ export function createS3Store(options: S3StoreOptions): ArchiveStore {
   }
 }
 
-function createClient(options: S3StoreOptions, { connectMs, stallMs, attempts }: S3Limits): S3Client {
-  const { endpoint, region, pathStyle, credentials } = options
+/** As the store itself has it. */
+export function createClient(options: S3StoreOptions, { connectMs, stallMs, attempts }: S3Limits): S3Client {
+  const { endpoint, region, pathStyle, credentials, profile } = options
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(credentials === undefined ? {} : { credentials }),
+    ...(profile === undefined ? {} : { profile }),
     forcePathStyle: pathStyle,
     maxAttempts: attempts,
     // It would write to the console, and names objects: whoever handles the error logs its code.
