@@ -3,13 +3,15 @@ import { ArchiveStoreError } from '../src/archive/stores/contract.js'
 import { AnnalsError } from '../src/errors.js'
 import type { Logger } from '../src/logging.js'
 import { isMongoUnavailable } from '../src/mongo/unavailable.js'
-import type {
-  OffboardingReason,
-  OffboardingReference,
-  OffboardingSnapshot,
-  OffboardingStep,
+import {
+  offboardingInterruption,
+  type OffboardingReason,
+  type OffboardingReference,
+  type OffboardingSnapshot,
+  type OffboardingStep,
 } from '../src/offboarding/contract.js'
-import { OffboardingResidueError, type BeginOutcome, type Offboarder } from '../src/offboarding/offboarder.js'
+import type { BeginOutcome, Offboarder } from '../src/offboarding/offboarder.js'
+import { OffboardingResidueError } from '../src/offboarding/places.js'
 import { isTemporalUnavailable } from '../src/temporal/client.js'
 import { LogError } from '../src/transparency-log/errors.js'
 import { createReporting } from './reporting.js'
@@ -39,6 +41,7 @@ export function createOffboardingActivities(deps: OffboardingActivityDependencie
 
   const reporting = createReporting({
     stopping,
+    interruption: offboardingInterruption,
     codeOf,
     onFailure(code, error) {
       logger.warn('offboardings.interrupted', { code, error })

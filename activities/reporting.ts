@@ -33,12 +33,17 @@ export interface ReportingOptions {
   /** The type of the failure, which is all that is said of it. */
   readonly codeOf: (error: unknown) => string
   readonly onFailure: (code: string, error: unknown) => void
+  /**
+   * The type of what is no failure: the worker is stopping. It is not tried again by Temporal, which would count it; its
+   * workflow takes the step again, on another worker. Absent = it counts as any other.
+   */
+  readonly interruption?: string
 }
 
 const beatEveryMs = 5_000
 
 /** Beats by a timer of its own: what answers slowly must not look like a dead worker. */
-export function createReporting({ stopping, codeOf, onFailure }: ReportingOptions): Reporting {
+export function createReporting({ stopping, codeOf, onFailure, interruption }: ReportingOptions): Reporting {
   return async (body, { total, keep } = {}) => {
     const context = Context.current()
     let progress: StepProgress = { done: 0, total: total ?? null, bytes: null }
@@ -64,6 +69,8 @@ export function createReporting({ stopping, codeOf, onFailure }: ReportingOption
       return result
     } catch (error) {
       if (context.cancellationSignal.aborted) throw new CancelledFailure('cancelled')
+      if (stopping.aborted && interruption !== undefined)
+        throw ApplicationFailure.create({ message: interruption, type: interruption, nonRetryable: true })
       const type = codeOf(error)
       onFailure(type, error)
       throw ApplicationFailure.create({ message: type, type })

@@ -31,6 +31,8 @@ import { createErasing, type Erasing, type ErasingDependencies } from './erasure
 import { createErasureLedger } from './erasure/ledger.js'
 import { createLogFiles } from './erasure/log-files.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
+import { createReleasing, type Releasing } from './erasure/releasing.js'
+import { createRevisedNote } from './erasure/revising.js'
 import { createErasureJournal, type ErasureJournal } from './erasure/journal.js'
 import { knownTo } from './erasure/journal-known.js'
 import { reapplyErasures, type Reapplied, type ReapplyingDependencies } from './erasure/reapplying.js'
@@ -52,6 +54,7 @@ import { electedWithin } from './mongo/elections.js'
 import type { OrganizationService } from './organizations/service.js'
 import type { organizationCollection } from './organizations/store.js'
 import { createOrganizationClosing } from './organizations/store.js'
+import { createOffboardingCertificates, type OffboardingCertificates } from './offboarding/certificates.js'
 import type { OffboarderDependencies } from './offboarding/offboarder.js'
 import { offboardAgain } from './offboarding/reapplying.js'
 import { createOffboardingStore } from './offboarding/store.js'
@@ -88,6 +91,8 @@ export interface Duties {
     readonly steps: Erasing
     readonly completing: Completing
     readonly certificates: ErasureCertificates
+    /** What erases that which holds had kept. */
+    readonly releasing: Releasing
     readonly deps: ErasingDependencies
   }
   /** Removal of single fields, on the word of two. */
@@ -110,7 +115,9 @@ export interface Duties {
   /** What rotates the period key. */
   readonly rotator: Rotator
   /** What takes an organization out, but for Temporal, which a worker has. */
-  readonly offboarding: Omit<OffboarderDependencies, 'executions'>
+  readonly offboarding: Omit<OffboarderDependencies, 'executions' | 'certificates'> & {
+    readonly certificates: OffboardingCertificates
+  }
   readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
   /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
   readonly retention: Retention
@@ -287,6 +294,12 @@ export function assembleDuties({
   })
 
   const certificateKeys = createCertificateKeys(signingKeys, config.logOrigin)
+  const offboardingCertificates = createOffboardingCertificates({
+    prover: createCertificateProver({ ...logReading, finder }),
+    keys: certificateKeys,
+    store: createCertificateStore(ledger),
+    log: logReading.log,
+  })
   const certificates = createErasureCertificates({
     requests: erasures.store,
     deliveries: delivery.deliveries,
@@ -295,6 +308,14 @@ export function assembleDuties({
     prover: createCertificateProver({ ...logReading, finder }),
     keys: certificateKeys,
     store: createCertificateStore(ledger),
+  })
+
+  const completing = createCompleting({
+    ...erasing,
+    certificates,
+    noteRevised: createRevisedNote({ client, store: erasures.store, events: systemEvents }),
+    oplogs: () => oplogsOf(client),
+    backupDays: config.backupDays,
   })
 
   const redactions = createRedactionStore(db)
@@ -350,12 +371,8 @@ export function assembleDuties({
     delivery,
     erasing: {
       steps: createErasing(erasing),
-      completing: createCompleting({
-        ...erasing,
-        certificates,
-        oplogs: () => oplogsOf(client),
-        backupDays: config.backupDays,
-      }),
+      completing,
+      releasing: createReleasing({ ...erasing, requests: erasures.store, finder, completing }),
       deps: erasing,
       certificates,
     },
@@ -373,6 +390,7 @@ export function assembleDuties({
       archive,
       ledger,
       copies,
+      certificates: offboardingCertificates,
       periodIsDeleted: (period) => keyring.periods.isDeleted(period),
       journal,
     },

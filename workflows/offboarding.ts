@@ -17,6 +17,8 @@ import {
 } from '@temporalio/workflow'
 import type { OffboardingActivities } from '../activities/offboarding.js'
 import {
+  maxInterruptions,
+  offboardingInterruption,
   offboardingReasons,
   offboardingSteps,
   offboardingTiming,
@@ -119,8 +121,7 @@ export async function offboarding(input: OffboardingReference): Promise<Offboard
         break
       case 'awaiting_expiry':
         show(state, 'Nothing is left but what no one can delete yet: objects under lock, old backups')
-        if (!(await long('Look whether the last of it is gone').lookAtOffboarding(reference)))
-          await wakeOr(offboardingTiming.expiryLookMs)
+        if (!(await look(reference))) await wakeOr(offboardingTiming.expiryLookMs)
     }
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof offboarding>(reference)
   }
@@ -147,7 +148,7 @@ async function takeSteps(reference: OffboardingReference): Promise<void> {
   for (const [done, step] of offboardingSteps.entries()) {
     showSteps(done)
     try {
-      await long(names[step]).takeOffboardingStep(reference, step)
+      await uninterrupted(() => long(names[step]).takeOffboardingStep(reference, step))
     } catch (error) {
       const reason = reasonOf(error)
       if (reason === undefined) throw error
@@ -157,10 +158,36 @@ async function takeSteps(reference: OffboardingReference): Promise<void> {
   }
 }
 
+/** What remains is looked at each day, whatever came of it on the day before. */
+async function look(reference: OffboardingReference): Promise<boolean> {
+  try {
+    return await uninterrupted(() => long('Look whether the last of it is gone').lookAtOffboarding(reference))
+  } catch (error) {
+    if (reasonOf(error) === undefined || typeOf(error) === 'not_found') throw error
+    return false
+  }
+}
+
+/** A worker that stops over a step is no failure of it, and uses up none of its attempts: another worker takes it again. */
+async function uninterrupted<T>(run: () => Promise<T>): Promise<T> {
+  for (let interruptions = 0; ; interruptions += 1) {
+    try {
+      return await run()
+    } catch (error) {
+      if (typeOf(error) !== offboardingInterruption || interruptions === maxInterruptions) throw error
+    }
+  }
+}
+
+function typeOf(error: unknown): string | undefined {
+  if (!(error instanceof ActivityFailure)) return undefined
+  return error.cause instanceof ApplicationFailure ? (error.cause.type ?? undefined) : undefined
+}
+
 /** A failure leaves an activity as its code; a cancellation is none. */
 function reasonOf(error: unknown): OffboardingReason | undefined {
   if (!(error instanceof ActivityFailure)) return undefined
-  const type = error.cause instanceof ApplicationFailure ? error.cause.type : undefined
+  const type = typeOf(error)
   return offboardingReasons.find((reason) => reason === type) ?? 'internal'
 }
 

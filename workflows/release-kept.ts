@@ -42,15 +42,17 @@ const activities = (summary: string) =>
 export async function releaseKept(input: ReleaseKeptInput): Promise<ReleaseKeptResult> {
   const checked = parseReleaseInput(input)
   if (checked === undefined) throw ApplicationFailure.nonRetryable('not the input of this', 'invalid')
-  let told = false
+  /** Holds that were released since this began. */
+  let told = 0
   setHandler(defineSignal(holdReleasedSignal), () => {
-    told = true
+    told += 1
   })
   let looked = 0
   let released = 0
   const failed = new Set<string>()
+  let heard: number
   do {
-    told = false
+    heard = told
     let after: ErasureReference | null = null
     for (;;) {
       const page: readonly ErasureReference[] = await activities('See what is kept').listKept(checked, after)
@@ -65,7 +67,7 @@ export async function releaseKept(input: ReleaseKeptInput): Promise<ReleaseKeptR
       after = page.at(-1) ?? null
       if (after === null || looked >= maxRequests) break
     }
-  } while (told && looked < maxRequests)
+  } while (told > heard && looked < maxRequests)
   upsertSearchAttributes([{ key: phaseAttribute, value: failed.size === 0 ? 'done' : 'failed' }])
   if (failed.size > 0)
     throw ApplicationFailure.nonRetryable('of some requests nothing went', 'releases_failed')

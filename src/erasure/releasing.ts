@@ -69,7 +69,11 @@ export const releasesAtOnce = 100
 /** After so many lost races with holds and deletions it is tried again later. */
 const maxMoved = 20
 
-type Row = { readonly eventId: string; readonly slot: string; readonly commitment: Buffer }
+interface Row {
+  readonly eventId: string
+  readonly slot: string
+  readonly commitment: Buffer
+}
 const removedSchema = z.object({ removed: z.array(z.tuple([z.string(), z.string(), z.base64url()])) })
 
 export function createReleasing(deps: ReleasingDependencies): Releasing {

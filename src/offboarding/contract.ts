@@ -60,6 +60,11 @@ export const offboardingReasons = [
 ] as const
 export type OffboardingReason = (typeof offboardingReasons)[number]
 
+/** The type of a step's failure that is none: its worker stopped, and another one takes it again. */
+export const offboardingInterruption = 'interrupted'
+/** Workers that stop over one step; more is something else. */
+export const maxInterruptions = 100
+
 export const offboardingLimits = { maxReasonCharacters: 500 } as const
 
 export const offboardingTiming = {

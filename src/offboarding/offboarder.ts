@@ -15,22 +15,16 @@
  *
  * No key goes before its final tree stands in a sealed event of the deployment's own log.
  */
-import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db, MongoClient } from 'mongodb'
-import { ArchiveStoreError, type ArchiveStore } from '../archive/stores/contract.js'
 import type { ErasureJournal } from '../erasure/journal.js'
 import { notFound } from '../errors.js'
-import type { SystemEventWriter } from '../events/contract.js'
 import { collectionNames } from '../mongo/collections.js'
 import { inTransaction } from '../mongo/transaction.js'
-import { systemOrganizationId } from '../organizations/contract.js'
 import type { OrganizationClosing } from '../organizations/store.js'
 import type { HoldService } from '../retention/holds.js'
 import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
-import { copyNameOf, type CheckpointCopies } from '../transparency-log/checkpoint-copies/copies.js'
-import type { Sealer } from '../transparency-log/sealer.js'
-import type { LogStore } from '../transparency-log/store.js'
+import type { OffboardingCertificates } from './certificates.js'
 import { removeRows, rowsLeft } from './collections.js'
 import {
   offboardingTiming,
@@ -40,26 +34,21 @@ import {
   type OffboardingSnapshot,
   type OffboardingStep,
 } from './contract.js'
-import type { Executions } from './executions.js'
+import { createLastLeaves, OffboardingWaitsError, type LastLeavesDependencies } from './last-leaves.js'
+import { createPlaces, type PlacesDependencies } from './places.js'
 import type { FinalLog, OffboardingDocument, OffboardingStore } from './store.js'
 
-export interface OffboarderDependencies {
+export interface OffboarderDependencies extends LastLeavesDependencies, PlacesDependencies {
   readonly client: MongoClient
   readonly db: Db
   readonly store: OffboardingStore
   readonly holds: Pick<HoldService, 'active'>
   readonly lifecycle: Lifecycle
   readonly organizations: OrganizationClosing
-  readonly systemEvents: SystemEventWriter
-  readonly sealer: Sealer
-  readonly log: Pick<LogStore, 'head' | 'locate'>
-  readonly archive: Pick<ArchiveStore, 'versions' | 'delete'>
-  readonly ledger: Pick<ArchiveStore, 'versions' | 'delete'>
-  readonly copies: Pick<CheckpointCopies, 'read' | 'remove'>
   /** Did a rotation delete the key of this period? */
   readonly periodIsDeleted: (period: number) => Promise<boolean>
   readonly journal: Pick<ErasureJournal, 'note'>
-  readonly executions: Executions
+  readonly certificates: Pick<OffboardingCertificates, 'issue'>
   readonly settleMs?: number
   readonly now?: () => Date
 }
@@ -79,31 +68,16 @@ export interface Offboarder {
   look(reference: OffboardingReference, beat: () => void): Promise<boolean>
 }
 
-/** Something of the organization is left; `places` are names of collections and stores. */
-export class OffboardingResidueError extends Error {
-  override readonly name = 'OffboardingResidueError'
-
-  constructor(readonly places: readonly string[]) {
-    super('something of an offboarded organization is left')
-  }
-}
-
-/** Visibility, or a sealer, is a moment behind: to be tried again. */
-export class OffboardingWaitsError extends Error {
-  override readonly name = 'OffboardingWaitsError'
-}
-
 const maxMoved = 20
-const maxSealRounds = 600
-const pauseMs = 50
 const annals = { type: 'system', id: 'annals' } as const
 const standing = ['offboarding', 'needs_operator'] as const
 
 export function createOffboarder(deps: OffboarderDependencies): Offboarder {
-  const { client, db, store, lifecycle, organizations, systemEvents, log, sealer, executions } = deps
+  const { client, db, store, lifecycle, organizations, systemEvents, executions, certificates } = deps
   const now = deps.now ?? (() => new Date())
   const settleMs = deps.settleMs ?? offboardingTiming.settleMs
-  const prefixOf = ({ organizationId }: OffboardingReference) => `${organizationId}/`
+  const leaves = createLastLeaves(deps, now)
+  const places = createPlaces(deps)
 
   async function read(reference: OffboardingReference): Promise<OffboardingDocument> {
     const document = await store.find(reference)
@@ -111,61 +85,10 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
     return document
   }
 
-  /** Writes one into the log of the deployment, and waits for its leaf. */
-  async function sealInSystem(
-    { offboardingId, organizationId }: OffboardingReference,
-    what: 'offboarding_started' | 'offboarded',
-    metadata: Readonly<Record<string, string | number>>,
-    beat: () => void,
-  ): Promise<string> {
-    const { id } = await systemEvents.write({
-      organizationId: systemOrganizationId,
-      action: `annals.organization.${what}`,
-      occurredAt: now(),
-      actor: annals,
-      targets: [
-        { type: 'organization', id: organizationId },
-        { type: 'offboarding', id: offboardingId },
-      ],
-      metadata,
-      onceKey: `offboarding/${offboardingId}/${what}`,
-    })
-    await untilSealed(systemOrganizationId, id, beat)
-    return id
-  }
-
-  async function untilSealed(organizationId: string, eventId: string, beat: () => void): Promise<void> {
-    for (let round = 0; round < maxSealRounds; round += 1) {
-      beat()
-      if ((await log.locate(organizationId, eventId)) !== undefined) return
-      await sealer.drainOrganization(organizationId)
-      if (round > 0) await sleep(pauseMs)
-    }
-    throw new OffboardingWaitsError('an event is not sealed yet')
-  }
-
-  /** Everything that was acknowledged gets its leaf; what waits for a fenced person was acknowledged to nobody. */
-  async function drain(organizationId: string, beat: () => void): Promise<void> {
-    for (let round = 0; round < maxSealRounds; round += 1) {
-      beat()
-      const { drained } = await sealer.drainOrganization(organizationId)
-      if (drained) return
-      await sleep(pauseMs)
-    }
-    throw new OffboardingWaitsError('what is pending could not be sealed')
-  }
-
-  async function finalLog(organizationId: string): Promise<FinalLog | null> {
-    const head = await log.head(organizationId)
-    if (head === undefined) return null
-    const { generation, size, root, checkpoint } = head
-    return { generation, size, root: root.toString('hex'), checkpointSha256: hash('sha256', checkpoint) }
-  }
-
   /** Under which periods keys of the organization are, or were, wrapped: of subjects and of erasure requests. */
   async function periodsOf(organizationId: string): Promise<number[]> {
     const periods = new Set<unknown>()
-    const places = [
+    const holders = [
       [collectionNames.subjects, 'key.period'],
       [collectionNames.erasureRequests, 'key.period'],
       [collectionNames.erasureProgress, 'workKey.period'],
@@ -173,60 +96,9 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       [collectionNames.erasureProgress, 'keyPeriods'],
       [collectionNames.erasureProgress, 'restrictedPeriods'],
     ] as const
-    for (const [name, field] of places)
+    for (const [name, field] of holders)
       for (const period of await db.collection(name).distinct(field, { organizationId })) periods.add(period)
     return [...periods].filter((period) => typeof period === 'number').sort((a, b) => a - b)
-  }
-
-  /** Deletes what lies under a prefix, every version. @returns how many objects are under lock */
-  async function clear(
-    place: Pick<ArchiveStore, 'versions' | 'delete'>,
-    prefix: string,
-    beat: () => void,
-  ): Promise<number> {
-    const paths = new Set<string>()
-    for await (const { path } of place.versions(prefix)) paths.add(path)
-    let locked = 0
-    for (const path of paths) {
-      beat()
-      try {
-        await place.delete(path)
-      } catch (error) {
-        if (!(error instanceof ArchiveStoreError) || error.code !== 'locked') throw error
-        locked += 1
-      }
-    }
-    return locked
-  }
-
-  async function clearArchive(reference: OffboardingReference, beat: () => void): Promise<number> {
-    const locked = await clear(deps.archive, prefixOf(reference), beat)
-    await deps.copies.remove(copyNameOf(reference.organizationId))
-    return locked + (await clear(deps.ledger, prefixOf(reference), beat))
-  }
-
-  async function countObjects(place: Pick<ArchiveStore, 'versions'>, prefix: string): Promise<number> {
-    const paths = new Set<string>()
-    for await (const { path } of place.versions(prefix)) paths.add(path)
-    return paths.size
-  }
-
-  /** @throws OffboardingResidueError */
-  async function requireNothing(
-    reference: OffboardingReference,
-    locked: number,
-    beat: () => void,
-  ): Promise<void> {
-    const { organizationId } = reference
-    const places = Object.keys(await rowsLeft(db, organizationId, beat))
-    const objects =
-      (await countObjects(deps.archive, prefixOf(reference))) +
-      (await countObjects(deps.ledger, prefixOf(reference)))
-    if (objects > locked) places.push('archive')
-    if ((await deps.copies.read(copyNameOf(organizationId))) !== undefined) places.push('checkpoint_copies')
-    if ((await executions.remove(organizationId, offboardingWorkflowId(reference))) > 0)
-      places.push('temporal')
-    if (places.length > 0) throw new OffboardingResidueError(places)
   }
 
   type Changes = Parameters<OffboardingStore['change']>[2]
@@ -249,12 +121,12 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
     },
     async seal(document, beat) {
       const { organizationId } = document
-      await drain(organizationId, beat)
-      const final = await finalLog(organizationId)
-      await sealInSystem(document, 'offboarding_started', aboutOf(document, final), beat)
+      await leaves.drain(organizationId, beat)
+      const final = await leaves.last(organizationId)
+      const startedEventId = await leaves.say(document, 'offboarding_started', aboutOf(document, final), beat)
       // Counted while it is all there: an attempt that dies while it removes would lose count.
       const removed = await rowsLeft(db, organizationId, beat)
-      return { final, removed, keyPeriods: await periodsOf(organizationId) }
+      return { final, startedEventId, removed, keyPeriods: await periodsOf(organizationId) }
     },
     async destroy_keys(document) {
       const { organizationId, offboardingId } = document
@@ -273,7 +145,7 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       await removeRows(db, organizationId, beat)
       return {}
     },
-    remove_archive: async (document, beat) => ({ locked: await clearArchive(document, beat) }),
+    remove_archive: async (document, beat) => ({ locked: await places.clear(document, beat) }),
     async remove_workflows(document) {
       if ((await executions.remove(document.organizationId, offboardingWorkflowId(document))) > 0)
         throw new OffboardingWaitsError('executions are just being deleted')
@@ -282,21 +154,23 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
     async verify(document, beat) {
       // What a process wrote that slept through all of it goes now; what comes after this is an error.
       await removeRows(db, document.organizationId, beat)
-      const locked = await clearArchive(document, beat)
-      await requireNothing(document, locked, beat)
+      const locked = await places.clear(document, beat)
+      await places.requireNothing(document, locked, beat)
       return { locked }
     },
     async certify(document, beat) {
       const { final, removed, locked, keyPeriods } = document
       const about = aboutOf(document, final)
       const rows = Object.values(removed ?? {}).reduce((sum, count) => sum + count, 0)
-      const eventId = await sealInSystem(
+      const eventId = await leaves.say(
         document,
         'offboarded',
         { ...about, rows, events: removed?.[collectionNames.events] ?? 0, lockedObjects: locked },
         beat,
       )
-      const done = locked === 0 && (await allDeleted(keyPeriods))
+      const periods = await looked(keyPeriods)
+      const done = locked === 0 && periods.every(({ deleted }) => deleted)
+      await certificates.issue({ ...document, eventId }, { locked, periods })
       return {
         eventId,
         state: done ? ('completed' as const) : ('awaiting_expiry' as const),
@@ -305,10 +179,8 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
     },
   }
 
-  async function allDeleted(periods: readonly number[]): Promise<boolean> {
-    for (const period of periods) if (!(await deps.periodIsDeleted(period))) return false
-    return true
-  }
+  const looked = (periods: readonly number[]) =>
+    Promise.all(periods.map(async (period) => ({ period, deleted: await deps.periodIsDeleted(period) })))
 
   async function close(document: OffboardingDocument): Promise<BeginOutcome> {
     const { organizationId } = document
@@ -377,9 +249,12 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       const document = await read(reference)
       if (document.state === 'completed') return true
       await removeRows(db, reference.organizationId, beat)
-      const locked = await clearArchive(document, beat)
+      const locked = await places.clear(document, beat)
       await executions.remove(reference.organizationId, offboardingWorkflowId(reference))
-      const done = locked === 0 && (await allDeleted(document.keyPeriods))
+      const periods = await looked(document.keyPeriods)
+      const done = locked === 0 && periods.every(({ deleted }) => deleted)
+      // One that an earlier version began has no checkpoint to certify.
+      if (document.startedEventId !== undefined) await certificates.issue(document, { locked, periods })
       await store.change(reference, ['awaiting_expiry'], {
         locked,
         ...(done ? { state: 'completed' as const, endedAt: now() } : {}),
@@ -405,5 +280,7 @@ const aboutOf = (document: OffboardingDocument, final: FinalLog | null) => ({
         leaves: final.size,
         root: final.root,
         checkpoint: final.checkpointSha256,
+        // As it was signed: it stays where the log of the organization does not.
+        ...(final.checkpoint === undefined ? {} : { note: final.checkpoint }),
       }),
 })

@@ -1,6 +1,7 @@
 /** The offboarding part of `/openapi.json`, in zod-openapi's form. */
 import type { ErrorCode } from '../errors.js'
 import { type ApiPaths, idempotencyKeyHeader, jsonContent, problemResponses } from '../http/openapi.js'
+import { offboardingCertificateFileSchema } from './certificate.js'
 import {
   emptySchema,
   offboardingBodySchema,
@@ -68,6 +69,22 @@ export const offboardingPaths: ApiPaths = {
       responses: {
         '200': { description: 'The offboarding.', content: jsonContent(offboardingViewSchema) },
         ...problemResponses('forbidden', 'not_found'),
+      },
+    },
+  },
+  [`${base}/{id}/certificate`]: {
+    get: {
+      tags,
+      summary: 'The certificate of an offboarding',
+      description:
+        'Signed JSON, issued once all that can be deleted is gone, and once more when nothing remains. It carries the last checkpoint of the organization’s log.',
+      requestParams: { path: offboardingPathSchema },
+      responses: {
+        '200': {
+          description: 'The newest, byte for byte as it was issued.',
+          content: jsonContent(offboardingCertificateFileSchema),
+        },
+        ...problemResponses('forbidden', 'not_found', 'not_complete', 'unavailable'),
       },
     },
   },

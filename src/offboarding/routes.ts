@@ -4,13 +4,16 @@
  */
 import { Router, type Request, type Response } from 'express'
 import type { Permission } from '../access/contract.js'
-import { notFound } from '../errors.js'
+import { ArchiveStoreError } from '../archive/stores/contract.js'
+import type { StoredCertificate } from '../certificates/store.js'
+import { AnnalsError, notFound } from '../errors.js'
 import { checkedBody } from '../events/list-input.js'
 import { authorize } from '../http/authentication.js'
 import { bodyOf, jsonBody } from '../http/json-body.js'
 import { idempotencyKeyOf } from '../http/list.js'
 import { requestIdOf } from '../http/request-context.js'
 import { parseInput } from '../http/validate.js'
+import type { OffboardingCertificates } from './certificates.js'
 import { offboardingIdPattern } from './contract.js'
 import { emptySchema, offboardingBodySchema } from './schema.js'
 import type { OffboardingCall, OffboardingService } from './service.js'
@@ -19,13 +22,15 @@ import { offboardingView } from './view.js'
 
 export interface OffboardingRoutesDependencies {
   readonly offboardings: OffboardingService
+  readonly certificates: Pick<OffboardingCertificates, 'find'>
 }
 
+const retryAfterSeconds = 5
 const maxBodyBytes = 8 * 1_024
 const base = '/v1/organizations/:org/offboarding'
 
 /** Expects `requestContext` and `authentication` before it, and the problem handler behind it. */
-export function offboardingRoutes({ offboardings }: OffboardingRoutesDependencies): Router {
+export function offboardingRoutes({ offboardings, certificates }: OffboardingRoutesDependencies): Router {
   const router = Router({ caseSensitive: true })
 
   router.post(base, jsonBody(maxBodyBytes), async (request, response) => {
@@ -66,6 +71,30 @@ export function offboardingRoutes({ offboardings }: OffboardingRoutesDependencie
     const { organizationId } = asked(request, response, 'offboarding.read')
     response.json(offboardingView(await offboardings.get({ organizationId, offboardingId: idOf(request) })))
   })
+
+  router.get(`${base}/:id/certificate`, async (request, response) => {
+    const { organizationId } = asked(request, response, 'offboarding.read')
+    const offboarding = await offboardings.get({ organizationId, offboardingId: idOf(request) })
+    const { bytes } = await certificateOf(offboarding)
+    response.setHeader('cache-control', 'no-store')
+    response.setHeader('content-type', 'application/json; charset=utf-8')
+    response.setHeader('content-disposition', `inline; filename="${offboarding.offboardingId}.json"`)
+    response.end(bytes)
+  })
+
+  async function certificateOf(offboarding: OffboardingDocument): Promise<StoredCertificate> {
+    try {
+      const stored = await certificates.find(offboarding)
+      if (stored !== undefined) return stored
+    } catch (error) {
+      if (!(error instanceof ArchiveStoreError)) throw error
+      throw new AnnalsError('unavailable', 'The ledger, where certificates lie, is away.', {
+        retryAfterSeconds,
+        cause: error,
+      })
+    }
+    throw new AnnalsError('not_complete', 'The offboarding has come to no certificate yet.')
+  }
 
   return router
 }

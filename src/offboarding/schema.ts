@@ -42,7 +42,13 @@ export const offboardingViewSchema = z
       .nullable()
       .meta({ description: 'What it stands still for, until an operator retries.' }),
     final: z
-      .object({ generation: z.int(), size: z.int(), root: z.string(), checkpointSha256: z.string() })
+      .object({
+        generation: z.int(),
+        size: z.int(),
+        root: z.string(),
+        checkpointSha256: z.string(),
+        checkpoint: z.string().optional().meta({ description: 'The signed note.' }),
+      })
       .nullable()
       .meta({ description: 'The log of the organization as it ended.' }),
     removed: z.record(z.string(), z.int()).nullable().meta({ description: 'Rows that went, by collection.' }),

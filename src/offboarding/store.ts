@@ -21,6 +21,8 @@ export interface FinalLog {
   readonly root: string
   /** SHA-256 of the signed checkpoint, in hex. */
   readonly checkpointSha256: string
+  /** The checkpoint as it was signed; one that an earlier version took is not there any more. */
+  readonly checkpoint?: string
 }
 
 export interface OffboardingDocument extends OffboardingReference {
@@ -46,6 +48,8 @@ export interface OffboardingDocument extends OffboardingReference {
     readonly at: Date
   } | null
   readonly final: FinalLog | null
+  /** The event `annals.organization.offboarding_started` in the log of the deployment. */
+  readonly startedEventId?: string
   /** Rows that went, by collection, as counted before. */
   readonly removed: Readonly<Record<string, number>> | null
   /** Periods whose keys wrapped keys that were destroyed: until they are gone, backups may still open them. */

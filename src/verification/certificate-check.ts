@@ -11,8 +11,15 @@ import { z } from 'zod'
 import { LogError } from '../transparency-log/errors.js'
 import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
 import { parseVerifierKey } from '../transparency-log/note-key.js'
+import {
+  checkErasure,
+  checkOffboarding,
+  offboardingKind,
+  proofSchema,
+  systemOrganization,
+  type CertificateProof,
+} from './certificate-kinds.js'
 import type { Finding, FindingCode } from './contract.js'
-import { erasureOf } from './erasures.js'
 import { TrustError } from './errors.js'
 import { nodeRules } from './node-rules.js'
 import { checkReceipt, receiptOfText } from './receipt-check.js'
@@ -60,14 +67,6 @@ const headerSchema = z.object({
   kid: z.string(),
   typ: z.literal('annals-certificate'),
 })
-const proofSchema = z.object({
-  eventId: z.string(),
-  action: z.string(),
-  log: z.object({ origin: z.string(), keys: z.array(z.string()).min(1).max(100) }),
-  receipt: z.string(),
-  record: z.string(),
-  event: z.record(z.string(), z.unknown()),
-})
 const headSchema = z.object({
   v: z.literal(1),
   kind: z.string(),
@@ -80,19 +79,6 @@ const headSchema = z.object({
   proofs: z.record(z.string(), proofSchema),
 })
 type Head = z.infer<typeof headSchema>
-type CertificateProof = z.infer<typeof proofSchema>
-
-const erasureSchema = z.object({
-  kind: z.literal('annals/erasure/certificate'),
-  persons: z.int(),
-  principals: z.object({ submitter: z.string(), approver: z.string() }),
-  manifests: z.object({ subjects: z.string(), text: z.string() }),
-  releases: z
-    .array(z.object({ manifest: z.string(), proof: z.string() }))
-    .max(1_000)
-    .default([]),
-  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }).catchall(proofSchema),
-})
 
 /** Is it a certificate that this text is, or tries to be? */
 export function isCertificate(text: string): boolean {
@@ -157,6 +143,7 @@ export async function checkCertificate(text: string, trust: CertificateTrust): P
     checkProof(name, proof, head.data, trust.logKeys, findings),
   )
   if (body.kind === 'annals/erasure/certificate') checkErasure(signed, body.id, findings)
+  if (body.kind === offboardingKind) checkOffboarding(signed, body, findings)
   return { ...report, proofs: checked }
 }
 
@@ -192,15 +179,21 @@ async function verifies(
   }
 }
 
+/** In which log its events stand: an organization that is gone has none. */
+const logOf = ({ kind, organizationId }: Head): string =>
+  kind === offboardingKind ? systemOrganization : organizationId
+
 /** Adds what does not hold of one proof to the findings. */
 function checkProof(
   name: string,
   { eventId, action, log, receipt, record, event }: CertificateProof,
-  { issuer, organizationId }: Head,
+  head: Head,
   given: readonly string[],
   findings: Finding[],
 ): ProofReport {
   const at = `proofs.${name}`
+  const { issuer } = head
+  const organizationId = logOf(head)
   const say = (code: FindingCode, where: string, detail: string) =>
     void findings.push({ code, at: `${at}.${where}`, detail })
   const report = { name, eventId, origin: log.origin, index: -1, size: undefined }
@@ -245,68 +238,6 @@ const recordSchema = z.object({
   action: z.string(),
   category: z.string(),
 })
-
-/** Holds what a certificate of an erasure says against what its two events say, whose values make their leaves. */
-function checkErasure(signed: unknown, id: string, findings: Finding[]): void {
-  const body = erasureSchema.safeParse(signed)
-  if (!body.success) {
-    findings.push({
-      code: 'certificate_malformed',
-      at: 'payload',
-      detail: 'what is signed is no certificate of an erasure',
-    })
-    return
-  }
-  const { proofs, manifests, principals, persons, releases } = body.data
-  const erased = 'annals.subject.erased'
-  const expected = [
-    ['erasureStarted', 'annals.subject.erasure_started', manifests.subjects, 'manifests.subjects'],
-    ['erased', erased, manifests.text, 'manifests.text'],
-    // What was kept first and went later stands in an event of its own.
-    ...releases.map(
-      ({ proof, manifest }, place) =>
-        [proof, erased, manifest, `releases[${String(place)}].manifest`] as const,
-    ),
-  ] as const
-  for (const [name, action, manifest, at] of expected) {
-    const proof = proofs[name]
-    if (proof === undefined) {
-      findings.push({ code: 'certificate_malformed', at: `proofs.${name}`, detail: 'it is not there' })
-      continue
-    }
-    const { event, action: said } = proof
-    const differs = (where: string, detail: string) =>
-      void findings.push({ code: 'certificate_differs', at: where, detail })
-    if (said !== action) differs(`proofs.${name}.action`, 'it is not the event of this step')
-    const values = valuesOf(event)
-    if (erasureOf(event)?.manifest !== manifest)
-      differs(at, 'the sealed event names another manifest, or not two principals')
-    if (values.get('target/0')?.['id'] !== id) differs('id', `the event ${name} is about another request`)
-    for (const who of ['submitter', 'approver'] as const)
-      if (values.get('metadata')?.[who] !== principals[who])
-        differs(`principals.${who}`, 'the sealed event names another principal')
-    const sealed = values.get('metadata')?.['subjects']
-    if (name === 'erasureStarted' && sealed !== persons)
-      differs('persons', 'the sealed event says another number')
-  }
-}
-
-/** Values of an event in its verifiable form: by slot; the pairs of its metadata together. */
-function valuesOf({ fields }: Readonly<Record<string, unknown>>): Map<string, Record<string, unknown>> {
-  const metadata: Record<string, unknown> = {}
-  const values = new Map([['metadata', metadata]])
-  for (const field of Array.isArray(fields) ? (fields as readonly unknown[]) : []) {
-    const read = fieldSchema.safeParse(field)
-    if (!read.success) continue
-    const { slot, value } = read.data
-    const json = parsed(value)
-    if (slot.startsWith('metadata/') && Array.isArray(json)) metadata[String(json[0])] = json[1]
-    else if (typeof json === 'object' && json !== null) values.set(slot, { ...json })
-  }
-  return values
-}
-
-const fieldSchema = z.object({ slot: z.string(), value: z.string() })
 
 /** Where two JSON values first differ, as a path; undefined = nowhere. */
 function difference(a: unknown, b: unknown, path: string): string | undefined {

@@ -4,11 +4,8 @@ import { ArchiveStoreError } from '../../src/archive/stores/contract.js'
 import { rowsLeft } from '../../src/offboarding/collections.js'
 import { offboardingSteps } from '../../src/offboarding/contract.js'
 import type { Executions } from '../../src/offboarding/executions.js'
-import {
-  createOffboarder,
-  OffboardingResidueError,
-  type OffboarderDependencies,
-} from '../../src/offboarding/offboarder.js'
+import { createOffboarder, type OffboarderDependencies } from '../../src/offboarding/offboarder.js'
+import { OffboardingResidueError } from '../../src/offboarding/places.js'
 import type { OffboardingView } from '../../src/offboarding/schema.js'
 import { failing, Injected, type Fault } from '../support/failing.js'
 import {
@@ -73,6 +70,7 @@ const withFault = (deps: OffboarderDependencies, fault: Fault): OffboarderDepend
   sealer: failing(deps.sealer, ['drainOrganization'], fault),
   archive: failing(deps.archive, ['delete'], fault),
   ledger: failing(deps.ledger, ['delete'], fault),
+  certificates: failing(deps.certificates, ['issue'], fault),
   journal: failing(deps.journal, ['note'], fault),
   copies: failing(deps.copies, ['remove'], fault),
   executions: failing(deps.executions, ['stop', 'remove'], fault),

@@ -1,5 +1,5 @@
 /** An organization is taken out of a deployment: over HTTP, by real workers. */
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BSON } from 'mongodb'
@@ -7,6 +7,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { newId } from '../../src/ids.js'
 import { createLogger } from '../../src/logging.js'
 import { rowsLeft } from '../../src/offboarding/collections.js'
+import { offboardingCertificateFileSchema } from '../../src/offboarding/certificate.js'
+import { signCertificate } from '../../src/certificates/sign.js'
 import { offboardingSteps, offboardingWorkflowId } from '../../src/offboarding/contract.js'
 import { createExecutions } from '../../src/offboarding/executions.js'
 import { createOffboarder } from '../../src/offboarding/offboarder.js'
@@ -14,6 +16,7 @@ import type { OffboardingView } from '../../src/offboarding/schema.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
 import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
+import { checkCertificate } from '../../src/verification/certificate-check.js'
 import { verifyServer } from '../../src/verification/run.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -153,6 +156,35 @@ async function executionsOf(organization: string): Promise<string[]> {
   return found
 }
 
+/** It holds offline, and whatever it says is held to the log of the deployment and to the last checkpoint. */
+async function checkFinalCertificate(text: string): Promise<void> {
+  const keys = (await world.request('GET', '/v1/certificates/keys', { key: '' })).text
+  const trust = { certificateKeys: keys.split('\n').filter((line) => line !== ''), logKeys: [] }
+  const report = await checkCertificate(text, trust)
+  expect(report).toMatchObject({ kind: 'annals/offboarding/certificate', findings: [] })
+  const signers = await world.api.core.certificateKeys.signers()
+  type Body = Parameters<typeof signCertificate>[0]
+  const signed = (JSON.parse(text) as { certificate: Body }).certificate
+  const { final, principals } = signed as unknown as {
+    final: { checkpoint: string; size: number; root: string }
+    principals: { submitter: string; approver: string }
+  }
+  const { submitter, approver } = principals
+  const changes: readonly (readonly [object, string])[] = [
+    [{ id: 'offboarding_01h455vb4pex5vsknk084sn02q' }, 'id'],
+    [{ principals: { submitter: approver, approver: submitter } }, 'proofs.started.submitter'],
+    [{ final: { ...final, size: final.size + 1 } }, 'proofs.started.leaves'],
+    [{ final: { ...final, root: '00'.repeat(32) } }, 'proofs.offboarded.root'],
+    [{ final: { ...final, checkpoint: final.checkpoint.replace('\n', 'x\n') } }, 'final.checkpoint'],
+    [{ final: null }, 'proofs.started.root'],
+  ]
+  for (const [change, at] of changes) {
+    const file = (await signCertificate({ ...signed, ...change }, signers)).toString('utf8')
+    const { findings } = await checkCertificate(file, trust)
+    expect(findings.map((finding) => finding.at)).toContain(at)
+  }
+}
+
 const verify = async (organization: string) => {
   await drainUntilSealed(world.api.core, organization)
   return (
@@ -187,7 +219,28 @@ test('nothing is left of an organization that two owners took out, and its neigh
   expect(done.remains).toEqual({ lockedObjects: 0, keyPeriods: [1] })
   const kept = (await rawHits(gone)).filter((hit) => !hit.startsWith('events/_annals/'))
   // Beside them the journal, by which a backup that brings it back is found out.
-  expect(kept).toEqual(['file:000000000001.json', `offboardings/${id}`, `organizations/${gone}`])
+  expect(kept).toEqual([
+    'file:000000000001.json',
+    `file:${id}.0001.json`,
+    `offboardings/${id}`,
+    `organizations/${gone}`,
+  ])
+  // Its last checkpoint is served as it was signed, and its certificate, which whoever has a key of the deployment checks.
+  const { checkpoint } = done.final ?? {}
+  expect(hash('sha256', checkpoint ?? '')).toBe(done.final?.checkpointSha256)
+  const certificatePath = `${desk.base(gone)}/${id}/certificate`
+  const { text, status } = await world.request('GET', certificatePath, { key: desk.operator })
+  expect(status, text).toBe(200)
+  const { certificate } = offboardingCertificateFileSchema.parse(JSON.parse(text))
+  expect(certificate).toMatchObject({
+    version: 1,
+    outcome: 'awaiting_expiry',
+    principals: { submitter: firstOwner, approver: secondOwner },
+    final: { checkpoint, size: done.final?.size },
+    remains: { lockedObjects: 0, keyPeriods: [{ period: 1, deleted: false }] },
+  })
+  expect(text).not.toContain(canary)
+  await checkFinalCertificate(text)
   expect((await rawHits(canary)).filter((hit) => !hit.includes(stays) && !hit.startsWith('file:'))).toEqual(
     [],
   )
