@@ -12,6 +12,7 @@ import { NotAttestedError, type Erasing } from '../src/erasure/erasing.js'
 import type { Completing, HistoryDays } from '../src/erasure/completing.js'
 import { NotKeptError } from '../src/erasure/keeping.js'
 import { LedgerError } from '../src/erasure/ledger.js'
+import { ReaderUnfitError } from '../src/erasure/reader-access.js'
 import { scope, type ScopingDependencies } from '../src/erasure/scoping.js'
 import type { WorkflowRuns } from '../src/erasure/second-reader-workflows.js'
 import { TargetError } from '../src/erasure/targets/contract.js'
@@ -76,6 +77,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof NotKeptError) return { reason: 'counts_differ', passing: false }
   if (error instanceof NotAttestedError)
     return { reason: 'attestation_missing', passing: false, targets: error.targets }
+  if (error instanceof ReaderUnfitError) return { reason: 'reader_unfit', passing: false }
   if (error instanceof LedgerError) return { reason: 'manifest_refused', passing: false }
   if (error instanceof TargetError) {
     // An archive, or Temporal, is away for a moment more often than it is damaged.

@@ -33,7 +33,7 @@ import { createCursorCodec, type CursorCodec } from './http/cursor.js'
 import { ensureKeyring, openKeyring, type Keyring } from './keys/keyring.js'
 import { createSigningKeys, type SigningKeys } from './keys/signing-keys.js'
 import type { Logger } from './logging.js'
-import { connectMongo } from './mongo/client.js'
+import { connectMongo, createMongoClient } from './mongo/client.js'
 import { createOrganizationService, type OrganizationService } from './organizations/service.js'
 import { organizationCollection } from './organizations/store.js'
 import { createSubjectDirectory } from './subjects/directory.js'
@@ -196,6 +196,9 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
 
+  const { readerUri, database } = config.mongodb
+  const secondReader = readerUri === undefined ? undefined : createMongoClient(readerUri)
+
   const keyDocuments = accessKeyCollection(db)
   const lastUse: LastUse = createLastUse(keyDocuments, logger)
   const authenticator = createAuthenticator(keyDocuments, lastUse)
@@ -223,6 +226,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     copies,
     sealing,
     logReading,
+    readerDb: secondReader?.db(database),
   })
   return {
     ...duties,
@@ -251,6 +255,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     async close() {
       await committer.close()
       await lastUse.stop()
+      await secondReader?.close()
       await client.close()
     },
   }

@@ -137,6 +137,10 @@ const environmentSchema = z.object({
     .string()
     .regex(/^mongodb(\+srv)?:\/\//, 'must start with mongodb:// or mongodb+srv://')
     .optional(),
+  ANNALS_MONGODB_READER_URI: z
+    .string()
+    .regex(/^mongodb(\+srv)?:\/\//, 'must start with mongodb:// or mongodb+srv://')
+    .optional(),
   ANNALS_MONGODB_DATABASE: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,38}$/)
@@ -154,6 +158,10 @@ const environmentSchema = z.object({
   ANNALS_TEMPORAL: z.string().min(1).optional(),
   ANNALS_DATA_DIR: z.string().min(1).default('.annals'),
   ANNALS_ARCHIVE_URL: storeAddress.optional(),
+  ANNALS_ARCHIVE_READER_PROFILE: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,128}$/, 'is a profile of 1 to 128 of A-Z, a-z, 0-9, ., _ and -')
+    .optional(),
   ANNALS_LEDGER_URL: storeAddress.optional(),
   ANNALS_KEYS_URL: z
     .string()
@@ -200,7 +208,12 @@ export interface WitnessConfig {
 
 export interface Config {
   readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string | undefined }
-  readonly mongodb: { readonly uri: string | undefined; readonly database: string }
+  readonly mongodb: {
+    readonly uri: string | undefined
+    /** The same database by a user that can only read, for the second reader of erasures. */
+    readonly readerUri: string | undefined
+    readonly database: string
+  }
   readonly temporal: {
     readonly address: string | undefined
     readonly namespace: string
@@ -225,6 +238,8 @@ export interface Config {
   readonly logOrigin: string
   /** The archive: `segments` under it, and the next two. */
   readonly archive: StoreAddress
+  /** Of an archive in S3: the profile by which the second reader of erasures reads it; undefined = as all else does. */
+  readonly archiveReaderProfile: string | undefined
   /** The copies of the newest checkpoint of every log. */
   readonly checkpointCopies: StoreAddress
   /** The erasure ledger; `ledger` in the archive where nothing else is said. */
@@ -276,7 +291,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   )
   return {
     http: { host: env.ANNALS_HTTP_HOST, port: env.ANNALS_HTTP_PORT, publicUrl: env.ANNALS_PUBLIC_URL },
-    mongodb: { uri: env.ANNALS_MONGODB_URI, database: env.ANNALS_MONGODB_DATABASE },
+    mongodb: {
+      uri: env.ANNALS_MONGODB_URI,
+      readerUri: env.ANNALS_MONGODB_READER_URI,
+      database: env.ANNALS_MONGODB_DATABASE,
+    },
     temporal: {
       address: env.ANNALS_TEMPORAL_ADDRESS,
       namespace: env.ANNALS_TEMPORAL_NAMESPACE,
@@ -294,6 +313,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     codecPathSecret: env.ANNALS_CODEC_PATH_SECRET,
     logOrigin: env.ANNALS_LOG_ORIGIN,
     archive,
+    archiveReaderProfile: env.ANNALS_ARCHIVE_READER_PROFILE,
     ledger:
       env.ANNALS_LEDGER_URL === undefined
         ? within(archive, 'ledger')

@@ -15,7 +15,7 @@ import type { SegmentLookup } from './archive/segment-lookup.js'
 import { createSegmentsStore } from './archive/segments-store.js'
 import { createSegmentWriter } from './archive/segment-writer.js'
 import type { ArchiveStore } from './archive/stores/contract.js'
-import { openStore } from './archive/stores/open.js'
+import { openSegments, openStore } from './archive/stores/open.js'
 import type { Config } from './config.js'
 import { createDelivery, type Delivery } from './delivery/delivery.js'
 import { createArchivedContent } from './erasure/archived-content.js'
@@ -29,6 +29,7 @@ import { oplogsOf } from './erasure/oplog.js'
 import { withErasedTexts } from './erasure/erased-texts.js'
 import { createErasing, type Erasing, type ErasingDependencies } from './erasure/erasing.js'
 import { createErasureLedger } from './erasure/ledger.js'
+import { createReaderStores } from './erasure/reader-access.js'
 import { createLogFiles } from './erasure/log-files.js'
 import { createBackupGuard, type BackupGuard } from './erasure/backup-guard.js'
 import { createReleasing, type Releasing } from './erasure/releasing.js'
@@ -153,6 +154,8 @@ export interface Foundation {
   readonly copies: ReturnType<typeof createStoredCopies>
   readonly sealing: Sealing
   readonly logReading: LogReading
+  /** The database by the second reader's own credentials, where it has some. */
+  readonly readerDb: Db | undefined
 }
 
 /** Draws the wires of the duties. Opens nothing: no server is asked here. */
@@ -179,6 +182,7 @@ export function assembleDuties({
   copies,
   sealing,
   logReading,
+  readerDb,
 }: Foundation): Duties {
   const retention = createRetention({
     client,
@@ -242,9 +246,14 @@ export function assembleDuties({
     systemEvents,
     ledger: erasureLedger,
     journal,
+    logsElsewhere: config.logsElsewhere,
+    reader: readerDb === undefined ? undefined : createReaderStores(readerDb),
     sources: [hotEventSource(events), archivedEventSource({ store: archive, segments, log: logStore })],
     archived: archivedContent,
-    archive,
+    archive:
+      config.archiveReaderProfile === undefined
+        ? archive
+        : openSegments(config.archive, { profile: config.archiveReaderProfile }),
     targets: createTargets(
       db,
       { archived: archivedContent, log: logStore, ledger: erasureLedger },

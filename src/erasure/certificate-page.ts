@@ -176,6 +176,9 @@ function readingHtml({ verification }: ErasureCertificate): string {
     verification.searchedFor === 0
       ? `<p>A second reader, with code of its own, went through these places on ${moment(verification.at)}: it counted what is left of the person. No identifier was certain enough to be looked for as text.</p>`
       : `<p>A second reader, with code of its own, went through these places on ${moment(verification.at)} and found none of the ${String(verification.searchedFor)} identifiers that it looked for.</p>`,
+    verification.credentials === 'read_only'
+      ? '<p>It came into the database as a user that can read everything and change nothing.</p>'
+      : '',
     rows.length === 0 ? '' : table(['Place', 'Read'], rows),
     attested.length === 0
       ? ''

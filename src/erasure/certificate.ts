@@ -91,6 +91,12 @@ export const erasureCertificateSchema = z.object({
   verification: z.object({
     at: time,
     searchedFor: count,
+    credentials: z
+      .enum(['read_only', 'shared'])
+      .default('shared')
+      .meta({
+        description: 'How the reader came into the database: by a user that can only read, or as all else.',
+      }),
     places: z.array(z.object({ kind: z.string(), name: z.string(), read: count })),
     attested: z.array(z.object({ target: z.string(), by: principal, at: time })),
     retired: z
@@ -246,6 +252,7 @@ export function erasureCertificate(facts: CertificateFacts) {
     verification: {
       at: reading.at.toISOString(),
       searchedFor: reading.searchedFor,
+      credentials: reading.credentials ?? 'shared',
       places: reading.places.map(({ kind, name, read }) => ({ kind, name, read })),
       attested: request.attestations
         .filter(({ outcome }) => outcome === undefined)

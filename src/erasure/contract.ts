@@ -143,6 +143,7 @@ export const operatorReasons = [
   'key_missing',
   'database_unavailable',
   'manifest_refused',
+  'reader_unfit',
   'step_unavailable',
   'internal',
 ] as const

@@ -22,6 +22,7 @@ import { manifestPath, textManifest } from './manifests.js'
 import { createTextMatcher } from './matching.js'
 import { createPreparing, type Preparing, type PreparingDependencies } from './preparing.js'
 import type { ErasureProgressDocument } from './progress.js'
+import { requireReader, type ReaderStores } from './reader-access.js'
 import { residueOf } from './residue.js'
 import { notAttested, retirementsOf } from './retiring.js'
 import { readWorkflows, type WorkflowRuns } from './second-reader-workflows.js'
@@ -47,6 +48,8 @@ export interface ErasingDependencies extends PreparingDependencies {
   readonly sources: readonly EventSource[]
   /** Log systems that Annals does not look at, by names that an operator gave them: each request has them attested. */
   readonly logsElsewhere: readonly string[]
+  /** The database as the second reader sees it, by credentials of its own; absent = as everything else does. */
+  readonly reader?: ReaderStores | undefined
   /** The archive as the second reader sees it. */
   readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'>
 }
@@ -209,7 +212,8 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       const archive = retired.has(archiveTarget) ? undefined : deps.archive
       const wasRetired = retirementsOf(opened.attestations).has(archiveTarget)
       const about = { progress: begun, identifiers: going, kept, cutOff, onRead, beat }
-      const reading = { ...deps, ...about, archive, wasRetired }
+      if (deps.reader !== undefined) await requireReader(deps.reader, begun)
+      const reading = { ...deps, ...deps.reader, ...about, archive, wasRetired }
       for (const place of await residueOf(reading)) left.add(place)
       if (workflows !== undefined) {
         const until = begun.steps.erasure_started?.doneAt
@@ -220,7 +224,13 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () =>
         progress.set(request, {
-          reading: { at: new Date(), searchedFor: going.length, places, retired: [...retired].sort() },
+          reading: {
+            at: new Date(),
+            searchedFor: going.length,
+            places,
+            retired: [...retired].sort(),
+            credentials: deps.reader === undefined ? 'shared' : 'read_only',
+          },
         }),
       )
       // Before anybody is told: a backup that is restored from now on is found by it.

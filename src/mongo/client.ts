@@ -15,6 +15,13 @@ export interface MongoConnection {
  * @throws MongoServerSelectionError where no primary answers within 5 s
  */
 export async function connectMongo(uri: string, database: string): Promise<MongoConnection> {
+  const client = createMongoClient(uri)
+  await client.connect()
+  return { client, db: client.db(database), close: () => client.close() }
+}
+
+/** With the same guarantees, connected by its first operation. */
+export function createMongoClient(uri: string): MongoClient {
   failWritesToClosedSockets()
   const client = new MongoClient(uri, {
     appName: 'annals',

@@ -4,10 +4,16 @@ import type { ArchiveStore } from './contract.js'
 import { createFolderStore } from './folder.js'
 import { createS3Store } from './s3.js'
 
+export interface OpenOptions {
+  /** Of an S3 store: whose credentials are taken, by the name of a profile in the SDK's own configuration. */
+  readonly profile?: string | undefined
+}
+
 /** Opens no connection and makes no folder yet. */
-export function openStore(address: StoreAddress): ArchiveStore {
-  return address.kind === 'folder' ? createFolderStore(address) : createS3Store(address)
+export function openStore(address: StoreAddress, { profile }: OpenOptions = {}): ArchiveStore {
+  return address.kind === 'folder' ? createFolderStore(address) : createS3Store({ ...address, profile })
 }
 
 /** The segments of an archive: organizations' names are under a folder of their own, and take no other part's. */
-export const openSegments = (archive: StoreAddress): ArchiveStore => openStore(within(archive, 'segments'))
+export const openSegments = (archive: StoreAddress, options?: OpenOptions): ArchiveStore =>
+  openStore(within(archive, 'segments'), options)
