@@ -257,7 +257,6 @@ export function assembleDuties({
     targets: createTargets(
       db,
       { archived: archivedContent, log: logStore, ledger: erasureLedger },
-    logsElsewhere: config.logsElsewhere,
       createLogFiles({ folder: join(config.dataDirectory, 'logs'), paths: config.logPaths }),
       keyring.periods,
     ),

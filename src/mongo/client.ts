@@ -23,7 +23,7 @@ export async function connectMongo(uri: string, database: string): Promise<Mongo
 /** With the same guarantees, connected by its first operation. */
 export function createMongoClient(uri: string): MongoClient {
   failWritesToClosedSockets()
-  const client = new MongoClient(uri, {
+  return new MongoClient(uri, {
     appName: 'annals',
     writeConcern: { w: 'majority', journal: true },
     readConcern: { level: 'majority' },
@@ -39,6 +39,4 @@ export function createMongoClient(uri: string): MongoClient {
     ignoreUndefined: false,
     promoteBuffers: true,
   })
-  await client.connect()
-  return { client, db: client.db(database), close: () => client.close() }
 }
