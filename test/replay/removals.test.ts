@@ -11,6 +11,14 @@ import { beforeAll, expect, test } from 'vitest'
 import type { OffboardingActivities } from '../../activities/offboarding.js'
 import type { RedactionActivities } from '../../activities/redaction.js'
 import {
+  holdReleasedSignal,
+  releaseKeptWorkflowId,
+  releaseKeptWorkflowType,
+  type ReleaseKeptInput,
+  type ReleasingActivities,
+} from '../../src/erasure/contract.js'
+import {
+  offboardingInterruption,
   offboardingWakeSignal,
   offboardingWorkflowId,
   offboardingWorkflowType,
@@ -83,6 +91,29 @@ function offboarding(
     input: reference,
     activities,
     ...(drive === undefined ? {} : { drive: (handle) => drive(handle, state, calls) }),
+  }
+}
+
+const interrupted = () =>
+  ApplicationFailure.create({ message: 'x', type: offboardingInterruption, nonRetryable: true })
+
+const kept = (number: number) => ({
+  organizationId: 'recorded',
+  requestId: `erasure_01h455vb4pex5vsknk084sn0${String(number)}q`,
+})
+const [looks, told] = [new Calls(), new Calls()]
+
+function releasing(
+  input: ReleaseKeptInput,
+  activities: ReleasingActivities,
+  drive?: Scenario['drive'],
+): Scenario {
+  return {
+    type: releaseKeptWorkflowType,
+    workflowId: releaseKeptWorkflowId(input.organizationId),
+    input,
+    activities,
+    ...(drive === undefined ? {} : { drive }),
   }
 }
 
@@ -165,6 +196,58 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       await wake(handle)
     },
   ),
+  'offboarding-interrupted-by-workers-that-stop': offboarding(
+    'interrupted',
+    'offboarding',
+    (state, calls) => ({
+      takeOffboardingStep: (_, step) => {
+        // More often than a step may fail.
+        if (step === 'remove_rows' && calls.made() <= 15) return Promise.reject(interrupted())
+        if (step === 'certify') state.now = 'completed'
+        return Promise.resolve()
+      },
+    }),
+  ),
+  'releases-of-all': releasing(
+    { organizationId: null },
+    {
+      listKept: (_, after) => Promise.resolve(after === null ? [kept(1), kept(2)] : []),
+      releaseKeptOf: ({ requestId }) =>
+        Promise.resolve(
+          requestId === kept(1).requestId
+            ? { result: 'nothing' }
+            : { result: 'certified', version: 2, outcome: 'completed' },
+        ),
+    },
+  ),
+  'releases-of-one-told-again': releasing(
+    { organizationId: 'recorded' },
+    {
+      listKept: async (_, after) => {
+        if (after !== null) return []
+        if (looks.made() === 1) await told.reach(1)
+        return [kept(1)]
+      },
+      releaseKeptOf: () => Promise.resolve({ result: 'released' }),
+    },
+    async (handle) => {
+      await looks.reach(1)
+      await handle.signal(holdReleasedSignal)
+      told.made()
+    },
+  ),
+  'releases-with-one-that-fails': releasing(
+    { organizationId: 'recorded-failing' },
+    {
+      listKept: (_, after) => Promise.resolve(after === null ? [kept(1), kept(2)] : []),
+      releaseKeptOf: ({ requestId }) =>
+        requestId === kept(1).requestId
+          ? Promise.reject(
+              ApplicationFailure.create({ message: 'no', type: 'archive_unavailable', nonRetryable: true }),
+            )
+          : Promise.resolve({ result: 'released' }),
+    },
+  ),
   'offboarding-with-what-remains': offboarding('with-what-remains', 'awaiting_expiry', (state, calls) => ({
     lookAtOffboarding: () => {
       const first = calls.made() === 1
@@ -186,7 +269,21 @@ test('every scenario has its recorded history', () => {
   expect(missing).toEqual([])
 })
 
+const lastOf = async (name: string) => JSON.stringify((await readRecording(name)).histories.at(-1))
+
+test('workers that stop over a step, however often, take none of its attempts', async () => {
+  expect(await lastOf('offboarding-interrupted-by-workers-that-stop')).not.toContain('stopOffboarding')
+  expect(await lastOf('offboarding-stopped-and-retried')).toContain('stopOffboarding')
+})
+
+test('a request of which nothing could go stands in no other’s way, and is said at the end', async () => {
+  const failed = await lastOf('releases-with-one-that-fails')
+  expect(failed).toContain('releases_failed')
+  expect(failed.match(/"name":"releaseKeptOf"/g)).toHaveLength(2)
+})
+
 test.each([
+  ['releases-of-all', 'releaseKeptOf'],
   ['redaction-redacted', 'removeRedacted'],
   ['offboarding-completed', 'takeOffboardingStep'],
 ])('a history of %s that the code of today would not make is refused', async (name, activity) => {

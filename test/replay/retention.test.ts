@@ -178,6 +178,7 @@ let records = 0
 const scenarios: Readonly<Record<string, Scenario>> = {
   'archive-done': archive('done', {}),
   'archive-taken': archive('taken', { exportSegment: () => Promise.resolve('taken') }),
+  'archive-shortened': archive('shortened', { exportSegment: () => Promise.resolve('shortened') }),
   'archive-recorded-already': archive('recorded', { exportSegment: () => Promise.resolve('recorded') }),
   'archive-exported-again': archive('again', {
     recordSegment: () => ((records += 1) === 1 ? Promise.reject(failure(lifecycleMoved)) : Promise.resolve()),
