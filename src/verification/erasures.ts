@@ -52,6 +52,10 @@ const kindOf = (action: unknown): ManifestKind | undefined =>
 /** Is it worth a look? */
 export const isErasure = (event: unknown): boolean => kindOf(asObject(event)?.['action']) !== undefined
 
+/** Is it the record of one that is? */
+export const isErasureRecord = (record: string): boolean =>
+  Object.keys(kinds).some((action) => record.startsWith(`{"action":"${action}",`))
+
 export class Erasures {
   readonly #persons = new Map<string, Claims>()
   readonly #fields = new Map<string, Claim>()

@@ -138,6 +138,11 @@ export class Expiries {
     return isSame && Math.max(sealedToMs, archived?.sealedToMs ?? 0) <= untilMs
   }
 
+  /** Is anything gone? */
+  get waits(): boolean {
+    return this.#stretches.length > 0
+  }
+
   /** Nothing more comes: what is left is missing. */
   settle(): void {
     const accounts = [...this.#accounts.values()].sort((a, b) => a.from - b.from)

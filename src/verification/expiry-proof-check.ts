@@ -81,15 +81,15 @@ export function provedEvent(
   const isLater = named?.organization === organizationId && named.generation >= generation
   if (!isLater || receipt.event === undefined) return undefined
   const verifiers =
-    logVerifiers?.(organizationId, named.generation) ?? logKeys.map((key) => under(origin, key))
+    logVerifiers?.(organizationId, named.generation) ?? logKeys.map((key) => verifierUnder(origin, key))
   if (verifiers[0]?.name !== origin) return undefined
   const log = { origin, logKeys: verifiers }
   const { findings, index } = checkReceipt(receipt, log, nodeRules.hasher, nodeRules.checkEvent)
   return findings.length === 0 ? { event: receipt.event, index, generation: named.generation } : undefined
 }
 
-/** One key of a deployment signs the checkpoints of all its logs, under the origin of each. */
-function under(origin: string, key: string): Verifier {
+/** One key of a deployment signs the checkpoints of all its logs, under the origin of each. @throws LogError */
+export function verifierUnder(origin: string, key: string): Verifier {
   const { name, type, publicKey } = parseVerifierKey(key, sha256)
   const [own, wanted] = [nameOfOrigin(name), nameOfOrigin(origin)]
   const prefix = (text: string, of: typeof own) =>

@@ -85,6 +85,18 @@ export class LeafChecks {
     return this.#events
   }
 
+  /** Is anything gone that an event of a later generation may account for? */
+  get waits(): boolean {
+    return [this.#erasures, this.#expiries, this.#expiredRecords].some(({ waits }) => waits)
+  }
+
+  /** An event of a later generation, which was proved there. */
+  async meetLater(event: unknown): Promise<void> {
+    for (const expiries of [this.#expiries, this.#expiredRecords])
+      expiries.meet(Number.POSITIVE_INFINITY, event)
+    await this.#erasures.meet(event)
+  }
+
   /** After the last leaf: what was gone before the erasure that accounts for it was met. */
   settle(): void {
     this.#erasures.settle()

@@ -27,6 +27,8 @@ import { firstDifference, isWideEnough, UpperTiles, type MadeTile } from './uppe
 export interface WalkOptions extends LeafRules {
   /** Trusted, and not larger than the checkpoint. */
   readonly earlier?: Checkpoint | undefined
+  /** Proved events of later generations; asked only where something is gone that nothing accounts for so far. */
+  readonly later?: (() => AsyncIterable<unknown>) | undefined
   /** Tiles that are read ahead. */
   readonly readAhead?: number
   readonly onProgress?: (leaves: number, size: number) => void
@@ -90,6 +92,8 @@ class LogWalk {
     }
     const rootHolds = equalHashes(this.#frontier.root(), root)
     for (const made of this.#upper.takeEdge()) await this.#compare(made)
+    if (this.#checks.waits)
+      for await (const event of this.options.later?.() ?? []) await this.#checks.meetLater(event)
     this.#checks.settle()
     this.#judge(rootHolds)
     return {

@@ -17,7 +17,8 @@ import { downloadLog } from './download.js'
 import { TamperingError, TrustError } from './errors.js'
 import { openLogFolder } from './folder-source.js'
 import type { LogSource } from './log-source.js'
-import { walkLog } from './log-walk.js'
+import { laterEvents } from './later-generations.js'
+import { walkLog, type WalkOptions } from './log-walk.js'
 import { nodeRules } from './node-rules.js'
 import { receiptAccounts } from './receipt-accounts.js'
 import { checkReceipt, type Receipt, type ReceiptReport } from './receipt-check.js'
@@ -65,7 +66,8 @@ export async function verifyServer(options: ServerVerifyOptions): Promise<LogVer
   const note = await server.checkpoint(generation)
   const named = nameOfOrigin(log.origin)
   const source = server.source(named?.generation ?? generation ?? 1, options.values)
-  const verified = await verifyLog(source, note, log, options, anchored)
+  const later = () => laterEvents(server, log.origin, given === undefined ? undefined : options.logKeys)
+  const verified = await verifyLog(source, note, log, { ...options, later }, anchored)
   const foreign = named?.organization === options.organization ? [] : [foreignKeys(log.origin)]
   const strays = verified.trusted && options.values ? await findStrays(server) : []
   return {
@@ -146,7 +148,7 @@ async function verifyLog(
   source: LogSource,
   note: string,
   log: TrustedLog,
-  options: VerifyOptions,
+  options: VerifyOptions & Pick<WalkOptions, 'later'>,
   anchored: Anchored,
 ): Promise<{ report: LogReport; anchor: AnchorReport; trusted: boolean }> {
   const opened = openOrFind(note, log, 'checkpoint')
@@ -162,6 +164,7 @@ async function verifyLog(
     ...nodeRules,
     generation: nameOfOrigin(opened.origin)?.generation ?? 1,
     earlier: relation === undefined ? earlier : undefined,
+    later: options.later,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   })
   const seen = await checkAnchored(anchored, opened, source)
