@@ -4,7 +4,7 @@
  * read one by one, and every part has a bound. What went beyond one is said by `partial`.
  */
 import type { Collection, Db, Filter } from 'mongodb'
-import type { SegmentDocument } from '../archive/contract.js'
+import type { ExpiryLook, SegmentDocument } from '../archive/contract.js'
 import { eventCollection, eventIndexes, type StoredEvent } from '../events/store.js'
 import { clearTerm, maxPrefixes } from '../events/terms.js'
 import { collectionNames } from '../mongo/collections.js'
@@ -76,6 +76,7 @@ export function createPreview({ db, log, policies, holds, clock }: PreviewDepend
     const projection = {
       ...{ generation: 1, from: 1, to: 1, leaves: 1, sealedTo: 1, occurredFrom: 1, occurredTo: 1 },
       ...{ 'content.state': 1, 'content.file.bytes': 1, 'records.file.bytes': 1, 'contentExpiry.holds': 1 },
+      'recordExpiry.holds': 1,
     }
     const found = await segments
       .find({ organizationId }, { projection })
@@ -229,12 +230,12 @@ const actionTerm = (action: string): bigint =>
 /** Where expiry has looked, what it left is due again once one of the holds that kept it is released. */
 function forecastSegment(document: SegmentDocument, active: ReadonlySet<string>): ForecastSegment {
   const { generation, from, to, leaves, sealedTo, occurredFrom, occurredTo, records } = document
-  const { content, contentExpiry } = document
-  const mayExpire = contentExpiry?.holds.some((hold) => !active.has(hold)) ?? true
+  const { content, contentExpiry, recordExpiry } = document
+  const mayGo = (look: ExpiryLook | null | undefined) => look?.holds.some((hold) => !active.has(hold)) ?? true
   const isThere = content !== null && content.state !== 'expired'
   return {
     ...{ generation, from, to, leaves, sealedTo, occurredFrom, occurredTo },
-    content: isThere && mayExpire ? { bytes: content.file.bytes } : null,
-    records: records === null ? null : { bytes: records.file.bytes },
+    content: isThere && mayGo(contentExpiry) ? { bytes: content.file.bytes } : null,
+    records: records !== null && mayGo(recordExpiry) ? { bytes: records.file.bytes } : null,
   }
 }
