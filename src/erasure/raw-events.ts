@@ -47,10 +47,10 @@ export function readRawEvent(bytes: Buffer): RawEvent | undefined {
   let at = 4
   while (at < end) {
     const type = bytes[at] ?? 0
-    const nameEnd = bytes.indexOf(0, at + 1)
+    const nameEnd = endOfName(bytes, at + 1)
     const value = nameEnd + 1
     const length = lengthOf(bytes, type, value)
-    if (nameEnd < 0 || length === undefined) return undefined
+    if (length === undefined) return undefined
     if (type === types.string && named(bytes, at + 1, nameEnd, idName))
       id = bytes.toString('utf8', value + 4, value + length - 1)
     else if (type === types.array && named(bytes, at + 1, nameEnd, fieldsName)) {
@@ -77,8 +77,8 @@ function readFields(
   let at = start
   while (at < end) {
     if (bytes[at] !== types.document) return false
-    const value = bytes.indexOf(0, at + 1) + 1
-    const length = bytes.readInt32LE(value)
+    const value = endOfName(bytes, at + 1) + 1
+    const length = int32(bytes, value)
     if (!readField(bytes, value + 4, value + length - 1, blocks, values)) return false
     at = value + length
   }
@@ -86,14 +86,16 @@ function readFields(
 }
 
 function readField(bytes: Buffer, start: number, end: number, blocks: RawBlock[], values: number[]): boolean {
-  let slot: string | undefined
+  // Where they stand: most fields have no subject, and nobody asks for the slot of those.
+  let slotAt = 0
+  let slotEnd = 0
   let subject: string | undefined
   let sealed: Buffer | null = null
   let restricted = false
   let at = start
   while (at < end) {
     const type = bytes[at] ?? 0
-    const nameEnd = bytes.indexOf(0, at + 1)
+    const nameEnd = endOfName(bytes, at + 1)
     const value = nameEnd + 1
     const length = lengthOf(bytes, type, value)
     if (length === undefined) return false
@@ -102,9 +104,10 @@ function readField(bytes: Buffer, start: number, end: number, blocks: RawBlock[]
     const first = bytes[at + 1]
     if (type === types.string) {
       if (nameLength === 5 && first === 118) values.push(value + 4, value + length - 1)
-      else if (nameLength === 4 && first === 115)
-        slot = bytes.toString('latin1', value + 4, value + length - 1)
-      else if (nameLength === 7 && first === 115)
+      else if (nameLength === 4 && first === 115) {
+        slotAt = value + 4
+        slotEnd = value + length - 1
+      } else if (nameLength === 7 && first === 115)
         subject = bytes.toString('latin1', value + 4, value + length - 1)
       else if (nameLength === 10 && first === 114) restricted = true
       else return false
@@ -112,20 +115,31 @@ function readField(bytes: Buffer, start: number, end: number, blocks: RawBlock[]
       sealed = bytes.subarray(value + 5, value + length)
     at = value + length
   }
-  if (subject !== undefined && slot !== undefined) blocks.push({ slot, subject, sealed, restricted })
+  if (subject !== undefined && slotEnd > 0)
+    blocks.push({ slot: bytes.toString('latin1', slotAt, slotEnd), subject, sealed, restricted })
   return true
 }
+
+/** Names are a few bytes long: a loop is over before a call of the runtime has begun. */
+function endOfName(bytes: Buffer, from: number): number {
+  let at = from
+  while (at < bytes.length && bytes[at] !== 0) at += 1
+  return at
+}
+
+const int32 = (bytes: Buffer, at: number): number =>
+  (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24)
 
 /** Bytes of a value, its own length included; undefined for a type that no event has. */
 function lengthOf(bytes: Buffer, type: number, at: number): number | undefined {
   switch (type) {
     case types.string:
-      return 4 + bytes.readInt32LE(at)
+      return 4 + int32(bytes, at)
     case types.document:
     case types.array:
-      return bytes.readInt32LE(at)
+      return int32(bytes, at)
     case types.binary:
-      return 5 + bytes.readInt32LE(at)
+      return 5 + int32(bytes, at)
     default:
       return fixed[type]
   }

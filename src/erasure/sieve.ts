@@ -2,11 +2,14 @@
  * May bytes hold what a text matcher would find? Pure, and quick: most events of an organization say nothing of a person,
  * and what the sieve says no to is never decoded.
  *
- * A no is sure, a yes is not. A text with an escape, a percent sign, an ampersand or a character beyond ASCII is a yes: it
- * may read otherwise than it stands. In any other text an identifier stands as it is, without regard to case, or in
- * base64; so that some anchor of it (its longest run without blanks, a core of its base64) stands there too. All anchors
- * are looked for at once, by Wu and Manber: a pair of bytes that is in none of them skips as many bytes as the shortest
- * anchor is long.
+ * A no is sure, a yes is not. A text with a character beyond ASCII is a yes, and so is one with an escape that may stand
+ * for a character of an anchor, or for the beginning of another escape: it may read otherwise than it stands. The escapes
+ * that may not (`\n`, `\"`, `%20`, an ampersand without its semicolon) leave everything around them as it is. In such a text
+ * an identifier stands as it is, without regard to case, or in base64; so that some anchor of it (its longest run without
+ * blanks, quotes and slashes, a core of its base64) stands there too. All anchors are looked for at once, by Wu and
+ * Manber: a pair of bytes that is in none of them skips as many bytes as the shortest anchor is long. The digits of a phone
+ * number may be set apart, by an escape too: a text with one, and as many digits as the number has, is a yes. Numbers are
+ * written as canonical JSON writes them: what is read back from one reads the same.
  */
 import { base64Cores } from './base64-cores.js'
 import type { ErasureIdentifier } from './contract.js'
@@ -20,10 +23,52 @@ export interface TextSieve {
 const minAnchorLength = 4
 
 const lower = new Uint8Array(256).map((_, byte) => (byte >= 65 && byte <= 90 ? byte + 32 : byte))
-/** `%`, `&`, `\` and what is beyond ASCII. */
-const special = new Uint8Array(256).map((_, byte) =>
-  byte === 37 || byte === 38 || byte === 92 || byte > 127 ? 1 : 0,
-)
+const kinds = { plain: 0, digit: 1, backslash: 2, percent: 3, ampersand: 4, beyondAscii: 5 } as const
+const kindOf = new Uint8Array(256).map((_, byte) => {
+  if (byte >= 48 && byte <= 57) return kinds.digit
+  if (byte === 92) return kinds.backslash
+  if (byte === 37) return kinds.percent
+  if (byte === 38) return kinds.ampersand
+  return byte > 127 ? kinds.beyondAscii : kinds.plain
+})
+
+const [letterU, letterX, slash, semicolon] = [117, 120, 47, 59]
+/** `&`, at most six letters or `#` and eight more, `;`. */
+const maxEntityBytes = 10
+
+/** May the escape that begins here stand for a character of an anchor, or begin another escape once it is decoded? */
+function mayYield(text: Uint8Array, at: number, end: number, slashes: boolean): boolean {
+  switch (kindOf[text[at] ?? 0]) {
+    case kinds.backslash: {
+      let next = at + 1
+      while (next < end && text[next] === 92) next += 1
+      const letter = lower[text[next] ?? 0]
+      // `\u`, `\x`; any other letter stands for a control character, a blank, a quote or a slash.
+      return next < end && (letter === letterU || letter === letterX || (letter === slash && slashes))
+    }
+    case kinds.percent: {
+      const byte = at + 2 < end ? hexByte(text[at + 1] ?? 0, text[at + 2] ?? 0) : undefined
+      return byte !== undefined && !(byte <= 32 || byte === 34 || (byte === slash && !slashes))
+    }
+    case kinds.ampersand:
+      for (let next = at + 1; next < end && next <= at + maxEntityBytes; next += 1)
+        if (text[next] === semicolon) return true
+      return false
+    default:
+      return true
+  }
+}
+
+function hexByte(high: number, low: number): number | undefined {
+  const [upper, lowest] = [hexDigit(high), hexDigit(low)]
+  return upper === undefined || lowest === undefined ? undefined : upper * 16 + lowest
+}
+
+function hexDigit(byte: number): number | undefined {
+  if (byte >= 48 && byte <= 57) return byte - 48
+  const letter = lower[byte] ?? 0
+  return letter >= 97 && letter <= 102 ? letter - 87 : undefined
+}
 
 /** Makes the sieve that belongs to the matcher of the same identifiers. */
 export function createTextSieve(
@@ -31,10 +76,12 @@ export function createTextSieve(
 ): TextSieve {
   const anchors: Uint8Array[] = []
   const phones: RegExp[] = []
+  let fewestDigits = Infinity
   for (const { kind, value } of identifiers) {
     const digits = value.replace(/\D/g, '')
     if (kind === 'phone' && digits.length >= minAnchorLength) {
       // As the matcher has it, and `+`, which may be a blank.
+      fewestDigits = Math.min(fewestDigits, digits.length)
       phones.push(new RegExp(Array.from(digits).join('[\\s().\\/+-]{0,3}')))
     } else {
       const anchor = longestRun(value)
@@ -44,11 +91,21 @@ export function createTextSieve(
     anchors.push(...base64Cores(kind, value).map(bytesOf))
   }
   const holdsAnchor = searchAll(anchors)
+  const slashes = anchors.some((anchor) => anchor.includes(slash))
   return {
     mayHold(text, start, end) {
-      for (let at = start; at < end; at += 1) if (special[text[at] ?? 0] === 1) return true
+      let digits = 0
+      let escapes = 0
+      for (let at = start; at < end; at += 1) {
+        const kind = kindOf[text[at] ?? 0]
+        if (kind === kinds.plain) continue
+        if (kind === kinds.digit) digits += 1
+        else if (mayYield(text, at, end, slashes)) return true
+        else escapes += 1
+      }
       if (holdsAnchor(text, start, end)) return true
-      if (phones.length === 0) return false
+      if (digits < fewestDigits) return false
+      if (escapes > 0) return true
       const ascii = Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('latin1', start, end)
       return phones.some((phone) => phone.test(ascii))
     },

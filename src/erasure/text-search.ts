@@ -13,6 +13,7 @@ import { saltBytes } from '../events/record.js'
 import { eventIdOf, type StoredEvent } from '../events/store.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import { openSeal } from '../keys/wrapping.js'
+import type { Lease } from '../subjects/leases.js'
 import type { SubjectReader } from '../subjects/readers.js'
 import type { LogStore } from '../transparency-log/store.js'
 import type { Exemption } from './contract.js'
@@ -44,7 +45,7 @@ export interface TextSearch {
 
 export interface TextSearchDependencies {
   readonly sources: readonly EventSource[]
-  readonly log: Pick<LogStore, 'head' | 'leaves'>
+  readonly log: Pick<LogStore, 'head' | 'leafIds'>
   readonly subjects: SubjectReader
 }
 
@@ -79,11 +80,12 @@ export async function* searchText(
 ): AsyncGenerator<TextFound> {
   const { organizationId } = search.keyset
   const erased = new Set(search.subjects)
-  const sieve = sieveOf(search, subjects)
+  const keys = leasedKeys(search.keyset, subjects)
+  const sieve = sieveOf(search, keys)
   for await (const { source, events } of eventsBefore(log, sources, organizationId, search.cutOff, sieve)) {
     search.beat()
     const searched = events.filter(({ action }) => !isOwnOfErasures(action))
-    const hits = await hitsIn(searched, subjects, search)
+    const hits = await hitsIn(searched, keys, search)
     const own = events.filter((event) => subjectsIn(event).some((subject) => erased.has(subject)))
     if (hits.length + own.length > 0) yield { source, hits, own }
   }
@@ -93,18 +95,65 @@ export async function* searchText(
 const isOwnOfErasures = (action: string): boolean =>
   neverExpires(action) || action.startsWith('annals.erasure.') || action.startsWith('annals.hold.')
 
+export type KeysOf = (subjects: ReadonlySet<string>) => Promise<ReadonlyMap<string, Buffer>>
+
+/** Keys that are held at once. */
+const maxKeys = 10_000
+
+/**
+ * The keys of active subjects, read anew where a lease has run low: the same persons stand in batch after batch. What is
+ * asked for is to be opened before anything else is waited for.
+ */
+export function leasedKeys(keyset: OrganizationKeyset, reader: SubjectReader): KeysOf {
+  const held = new Map<string, { readonly key: Buffer | undefined; readonly lease: Lease }>()
+
+  async function readAnew(subjects: readonly string[], keys: Map<string, Buffer>): Promise<void> {
+    const read = await reader.read(keyset, subjects, true)
+    if (held.size + subjects.length > maxKeys) held.clear()
+    for (const subject of subjects) {
+      const key = read.subjects.get(subject)?.key
+      held.set(subject, { key, lease: read.lease })
+      if (key !== undefined) keys.set(subject, key)
+    }
+  }
+
+  return async (subjects) => {
+    const keys = new Map<string, Buffer>()
+    const leases = new Set<Lease>()
+    const unread: string[] = []
+    // Taken before anything is waited for: somebody else may empty what is held meanwhile.
+    for (const subject of subjects) {
+      const known = held.get(subject)
+      if (known?.lease.fresh !== true) {
+        unread.push(subject)
+        continue
+      }
+      leases.add(known.lease)
+      if (known.key !== undefined) keys.set(subject, known.key)
+    }
+    if (unread.length > 0) await readAnew(unread, keys)
+    if ([...leases].some((lease) => !lease.valid)) {
+      keys.clear()
+      await readAnew([...subjects], keys)
+    }
+    return keys
+  }
+}
+
 /**
  * Looks into events without decoding them: wanted are those that name the subjects, and those of whose texts the matcher
  * does not say at once that nobody stands in them; another person's block has to be opened for that.
  */
-function sieveOf({ keyset, subjects, matcher }: TextSearch, reader: SubjectReader): EventSieve {
+function sieveOf({ keyset, subjects, matcher }: TextSearch, keysOf: KeysOf): EventSieve {
   const erased = new Set(subjects)
   const { organizationId } = keyset
   return async (raw) => {
     const read = raw.map(readRawEvent)
-    const others = read.flatMap((event) => event?.blocks.map(({ subject }) => subject) ?? [])
-    const wanted = new Set(others.filter((subject) => !erased.has(subject)))
-    const { subjects: readable } = await reader.read(keyset, [...wanted], true)
+    const wanted = new Set<string>()
+    for (const event of read)
+      if (event !== undefined)
+        for (const { subject } of event.blocks) if (!erased.has(subject)) wanted.add(subject)
+    const keys = await keysOf(wanted)
     return read.map((event, index) => {
       const bytes = raw[index]
       // Of another form than events have: the ordinary decoder says what it is.
@@ -116,7 +165,7 @@ function sieveOf({ keyset, subjects, matcher }: TextSearch, reader: SubjectReade
       }
       const eventId = eventIdOf(event.id)
       return blocks.some(({ slot, subject, sealed, restricted }) => {
-        const key = readable.get(subject)?.key
+        const key = keys.get(subject)
         if (sealed === null || restricted || key === undefined) return false
         const text = openSeal(key, sealed, personSealPurpose(organizationId, eventId, slot))
         return matcher.mayHold(text, saltBytes, text.length)
@@ -127,7 +176,7 @@ function sieveOf({ keyset, subjects, matcher }: TextSearch, reader: SubjectReade
 
 async function hitsIn(
   events: readonly StoredEvent[],
-  reader: SubjectReader,
+  keysOf: KeysOf,
   { keyset, subjects, matcher, exempt, holds }: TextSearch,
 ): Promise<TextHit[]> {
   const erased = new Set(subjects)
@@ -143,7 +192,7 @@ async function hitsIn(
       ),
     ),
   )
-  const { subjects: readable } = await reader.read(keyset, [...others], true)
+  const keys = await keysOf(others)
   const hits: TextHit[] = []
   for (const event of events) {
     const eventId = eventIdOf(event._id)
@@ -157,7 +206,7 @@ async function hitsIn(
         json = field.value
         commitment = () => fieldCommitment(eventId, slot, field.salt, field.value)
       } else if ('subject' in field && field.sealed !== undefined && field.restricted === undefined) {
-        const key = readable.get(field.subject)?.key
+        const key = keys.get(field.subject)
         if (key === undefined) continue
         const purpose = personSealPurpose(keyset.organizationId, eventId, slot)
         json = openSeal(key, field.sealed, purpose).toString('utf8', saltBytes)

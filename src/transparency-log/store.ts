@@ -86,6 +86,12 @@ export interface LogLeaf extends LeafLocation {
   readonly eventId: string
 }
 
+/** Which event a leaf is. */
+export interface LeafId {
+  readonly index: number
+  readonly eventId: string
+}
+
 export interface LogStore {
   /** The head as it is now, or that of a closed generation; undefined where nothing was sealed yet. */
   head(organizationId: string, generation?: number): Promise<LogHeadDocument | undefined>
@@ -95,6 +101,8 @@ export interface LogStore {
   tileSource(organizationId: string, generation: number): TileSource
   /** The leaves under a tile of level 0, as many as are sealed; undefined where there are none. */
   leaves(organizationId: string, generation: number, index: number): Promise<LogLeaf[] | undefined>
+  /** Which events the leaves are under `count` tiles of level 0 from `first` on, in order; those that there are. */
+  leafIds(organizationId: string, generation: number, first: number, count: number): Promise<LeafId[]>
   /** The records of these leaves, '' where one is gone; undefined where there are none at all. */
   records(organizationId: string, generation: number, index: number): Promise<string[] | undefined>
   /** The record of one leaf; '' where it is gone. */
@@ -166,6 +174,18 @@ export function createLogStore({ heads, tiles, entries }: LogCollections): LogSt
     async leaves(organizationId, generation, index) {
       const tile = await tiles.findOne({ _id: tileDocumentId(organizationId, generation, 0, index) })
       return tile === null ? undefined : leavesOf(tile)
+    },
+    async leafIds(organizationId, generation, first, count) {
+      const ids = Array.from({ length: count }, (_, offset) =>
+        tileDocumentId(organizationId, generation, 0, first + offset),
+      )
+      const projection = { eventIds: 1, index: 1 }
+      const found = await tiles.find({ _id: { $in: ids } }, { projection }).toArray()
+      return found
+        .toSorted((a, b) => a.index - b.index)
+        .flatMap(({ index, eventIds = [] }) =>
+          eventIds.map((eventId, position) => ({ index: index * tileWidth + position, eventId })),
+        )
     },
     async records(organizationId, generation, index) {
       const found = await entries.findOne({ _id: entriesDocumentId(organizationId, generation, index) })

@@ -127,6 +127,114 @@ describe('what the sieve says no to, the matcher finds nothing in', () => {
     )
   })
 
+  /** What escapes look like, whole and in part, and what may stand between them. */
+  const fragments = [
+    '\\\\',
+    '\\n',
+    '\\"',
+    '\\/',
+    '\\u',
+    '\\u0040',
+    '\\x40',
+    '\\U0041',
+    '\\',
+    '%',
+    '%2',
+    '%20',
+    '%22',
+    '%2F',
+    '%25',
+    '%26',
+    '%5C',
+    '%40',
+    '%31',
+    '&',
+    '&#',
+    '&#64;',
+    '&#x40;',
+    '&amp;',
+    '&lt',
+    ';',
+    '+',
+    '=',
+    ' ',
+    '"',
+    '/',
+    '0',
+    '40',
+    'n',
+    'é',
+  ]
+
+  test('among escapes of every kind, whole or in part, and of escapes', () => {
+    const value = fc.constantFrom(
+      'jane@acme.example',
+      'u_1234567',
+      'Jane+Doe/x',
+      'AT&T-Corp',
+      '50%offs',
+      '+49 30 55501',
+    )
+    const piece = fc.oneof(
+      { weight: 2, arbitrary: fc.constantFrom(...fragments) },
+      { weight: 1, arbitrary: fc.constant('value') },
+      { weight: 1, arbitrary: fc.constant('part') },
+      { weight: 1, arbitrary: fc.constant('escaped') },
+    )
+    const escapes: readonly ((text: string) => string)[] = [
+      (text) => encodeURIComponent(text),
+      (text) => text.replace(/./g, (character) => `&#${String(character.charCodeAt(0))};`),
+      (text) =>
+        text.replace(/./g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`),
+      (text) => text.replace(/./g, (character) => `%${character.charCodeAt(0).toString(16)}`),
+      (text) => json(text).slice(1, -1),
+      (text) => Buffer.from(text).toString('base64').replaceAll('/', '\\/'),
+      (text) => Array.from(text).join('\\n'),
+      (text) => Array.from(text).join('%20'),
+    ]
+    let found = 0
+    fc.assert(
+      fc.property(
+        kinds,
+        value,
+        fc.array(piece, { minLength: 1, maxLength: 12 }),
+        fc.array(fc.constantFrom(...escapes), { maxLength: 2 }),
+        fc.nat(),
+        fc.boolean(),
+        (kind, value, pieces, escape, cut, asJson) => {
+          const at = cut % value.length
+          const parts: Readonly<Record<string, string>> = {
+            value,
+            part: value.slice(0, at),
+            escaped: escape.reduce((text, one) => one(text), value.slice(at)),
+          }
+          const plain = pieces.map((one) => parts[one] ?? one).join('')
+          const text = asJson ? json({ [plain]: [plain, 1] }) : plain
+          if (createTextMatcher([{ kind, value }]).find(text).length === 0) return true
+          found += 1
+          return mayHold([{ kind, value }], text)
+        },
+      ),
+      { numRuns: 5_000 },
+    )
+    expect(found).toBeGreaterThan(200)
+  })
+
+  test('where a slash of base64 is escaped, and where an entity is as long as they get', () => {
+    const value = 'who???@acme.example'
+    const base64 = Buffer.from(value).toString('base64')
+    expect(base64).toContain('/')
+    for (const text of [base64.replaceAll('/', '\\/'), base64.replaceAll('/', '%2F')]) {
+      expect(hits(email(value), text), text).toBe(true)
+      expect(mayHold([email(value)], json(text)), text).toBe(true)
+    }
+    for (const entity of ['&#0000097;', '&#x000061;']) {
+      const text = 'jane@acme.example'.replaceAll('a', entity)
+      expect(hits(email('jane@acme.example'), text), text).toBe(true)
+      expect(mayHold([email('jane@acme.example')], json(text)), text).toBe(true)
+    }
+  })
+
   test('and it does say no', () => {
     const jane = [{ kind: 'email', value: 'jane@acme.example' } as const, id('u_1234')]
     expect(mayHold(jane, json({ user: 'mary@acme.example', n: [1, 2, 'u_123'] }))).toBe(false)
@@ -135,6 +243,10 @@ describe('what the sieve says no to, the matcher finds nothing in', () => {
     const bytes = Buffer.from('jane@acme.example')
     expect(createTextSieve(jane).mayHold(bytes, 1, bytes.length)).toBe(false)
     expect(createTextSieve(jane).mayHold(bytes, 0, bytes.length - 1)).toBe(false)
+    // Escapes that stand for nothing that an identifier is made of.
+    for (const text of ['a\nb "c"', 'https://x.example/a%20b?n=1&m=2', '100% & more', '%zz'])
+      expect(mayHold(jane, json({ note: json(text) })), text).toBe(false)
+    for (const text of ['%61', '&#97;', '\\u0061', 'é']) expect(mayHold(jane, `"${text}"`), text).toBe(true)
     // Too short to look for: everything may hold it.
     expect(mayHold([{ kind: 'other', value: 'Jo' }], json('nothing'))).toBe(true)
   })

@@ -4,7 +4,7 @@
  * the one to the other only, and lies in both for a while; so asked in this order it is found, and found once.
  */
 import type { StoredEvent } from '../../events/store.js'
-import type { LogLeaf, LogStore } from '../../transparency-log/store.js'
+import type { LeafId, LogStore } from '../../transparency-log/store.js'
 import { tileWidth } from '../../transparency-log/tile.js'
 import type { CutOff } from '../progress.js'
 
@@ -36,7 +36,7 @@ export interface FoundEvents {
 
 export interface GenerationLeaves {
   readonly generation: number
-  readonly leaves: readonly LogLeaf[]
+  readonly leaves: readonly LeafId[]
 }
 
 const tilesAtOnce = 8
@@ -49,7 +49,7 @@ const ahead = 2
  * there any more. Memory does not grow with the log.
  */
 export async function* eventsBefore(
-  log: Pick<LogStore, 'head' | 'leaves'>,
+  log: Pick<LogStore, 'head' | 'leafIds'>,
   sources: readonly EventSource[],
   organizationId: string,
   cutOff: CutOff | undefined,
@@ -82,7 +82,7 @@ export async function* eventsBefore(
 }
 
 async function* leavesBefore(
-  log: Pick<LogStore, 'head' | 'leaves'>,
+  log: Pick<LogStore, 'head' | 'leafIds'>,
   organizationId: string,
   cutOff: CutOff | undefined,
 ): AsyncGenerator<GenerationLeaves> {
@@ -92,10 +92,8 @@ async function* leavesBefore(
     if (head === undefined) continue
     const size = cutOff?.generation === generation ? cutOff.index : head.size
     for (let tile = 0; tile * tileWidth < size; tile += tilesAtOnce) {
-      const numbers = Array.from({ length: tilesAtOnce }, (_, offset) => tile + offset)
-      const wanted = numbers.filter((number) => number * tileWidth < size)
-      const tiles = await Promise.all(wanted.map((number) => log.leaves(organizationId, generation, number)))
-      const leaves = tiles.flatMap((some) => some ?? []).filter(({ index }) => index < size)
+      const ids = await log.leafIds(organizationId, generation, tile, tilesAtOnce)
+      const leaves = ids.filter(({ index }) => index < size)
       yield { generation, leaves }
     }
   }
