@@ -3,7 +3,7 @@
  * of `runReasons` alone, since errors of stores and databases name paths and values.
  */
 import type { Logger } from '../src/logging.js'
-import type { Archiver } from '../src/retention/archiver.js'
+import type { Archiver, ExportState } from '../src/retention/archiver.js'
 import {
   archiveWorkflowId,
   lifecycleMoved,
@@ -33,7 +33,7 @@ export interface RetentionActivities {
   findDueOf(asOfMs: number, organizationId: string): Promise<DuePage>
   /** Writes the row of the run. @returns `run_…` */
   beginArchive(range: ArchiveInput, execution: string): Promise<string>
-  exportSegment(range: ArchiveInput): Promise<'written' | 'recorded' | 'taken'>
+  exportSegment(range: ArchiveInput): Promise<ExportState>
   verifySegment(range: ArchiveInput): Promise<void>
   recordSegment(range: ArchiveInput): Promise<void>
   deleteHot(range: ArchiveInput): Promise<ArchiveDone>

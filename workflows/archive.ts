@@ -49,7 +49,7 @@ export async function archive(range: ArchiveInput): Promise<ArchiveResult> {
     },
     async ({ runId, at, done }): Promise<ArchiveResult> => {
       const state = await exportAndRecord(range, at)
-      if (state === 'taken') {
+      if (state !== 'recorded') {
         await finishArchive(range, runId, { counts: {}, bytes: {} })
         return { state }
       }
@@ -65,7 +65,7 @@ export async function archive(range: ArchiveInput): Promise<ArchiveResult> {
 async function exportAndRecord(
   range: ArchiveInput,
   at: (step: keyof typeof steps) => Promise<void>,
-): Promise<'recorded' | 'taken'> {
+): Promise<'recorded' | 'taken' | 'shortened'> {
   for (let attempt = 1; ; attempt += 1) {
     await at('exporting')
     const state = await long('Export leaves and events').exportSegment(range)

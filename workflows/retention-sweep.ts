@@ -63,5 +63,5 @@ async function archived(range: ArchiveInput): Promise<boolean> {
   const summary = `Archive leaves ${String(range.from)} to ${String(range.to)} of ${range.organizationId}`
   const options = segmentOptions(range, archiveWorkflowId(range), summary, 'exporting')
   const result = await unlessBroken(executeChild(archive, { ...options, args: [range] }))
-  return result?.state === 'done'
+  return result?.state === 'done' || result?.state === 'shortened'
 }

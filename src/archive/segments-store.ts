@@ -33,7 +33,9 @@ export interface SegmentsStore {
   /** The claim of a range, made if there is none yet: it may say another end than asked for, which stands. */
   claim(range: SegmentRange, at: Date): Promise<SegmentClaim>
   claimOf(place: Omit<SegmentRange, 'to'>): Promise<SegmentClaim | undefined>
-  /** Keeps what was written; what was verified before counts no more. */
+  /** Has a range that nothing was written of end earlier. @returns whether it does, by this call or another */
+  shorten(range: SegmentRange, to: number): Promise<boolean>
+  /** Keeps what was written of the range that is claimed; what was verified before counts no more. */
   keepWritten(range: SegmentRange, written: WrittenSegment, seen: number): Promise<void>
   keepVerified(range: SegmentRange, contentManifest: string): Promise<void>
   /** Forgets what was written under a counter that has moved on: it is written again. @returns whether it did */
@@ -112,8 +114,16 @@ export function createSegmentsStore(db: Db): SegmentsStore {
       return claim ?? fresh
     },
     claimOf: async (place) => (await claims.findOne({ _id: segmentId(place) })) ?? undefined,
+    async shorten(range, to) {
+      const _id = segmentId(range)
+      await claims.updateOne({ _id, to: range.to, written: null }, { $set: { to } })
+      return (await claims.findOne({ _id }))?.to === to
+    },
     async keepWritten(range, written, seen) {
-      await claims.updateOne({ _id: segmentId(range) }, { $set: { written, seen, verified: null } })
+      await claims.updateOne(
+        { _id: segmentId(range), to: range.to },
+        { $set: { written, seen, verified: null } },
+      )
     },
     async keepVerified(range, contentManifest) {
       await claims.updateOne(

@@ -29,14 +29,19 @@ import { createHotRemoval, type HotRemovalDependencies, type RemoveHot } from '.
 import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
 import type { PolicyService } from './policies.js'
 import { expiryDays, isOfArchiving, recordsLock } from './policy.js'
+import { maxSegmentHotBytes } from './planning.js'
 import { readBack, tileLeaves, type StepOptions } from './read-back.js'
+
+/** What an export came to. */
+export type ExportState = 'written' | 'recorded' | 'taken' | 'shortened'
 
 export interface Archiver {
   /**
    * Writes the range. `recorded`: it is a segment already. `taken`: another range that begins at this leaf is on its
-   * way, or was quicker, or the leaves before are not archived yet: nothing is to be done here.
+   * way, or was quicker, or the leaves before are not archived yet: nothing is to be done here. `shortened`: its events are
+   * too large for one segment; the range that begins at this leaf ends earlier now, and is to be planned anew.
    */
-  write(range: SegmentRange, options?: StepOptions): Promise<'written' | 'recorded' | 'taken'>
+  write(range: SegmentRange, options?: StepOptions): Promise<ExportState>
   /** Reads back what was written. @throws SegmentFault, ArchiveStoreError */
   verify(range: SegmentRange, options?: StepOptions): Promise<void>
   /** @throws LifecycleMovedError: write again */
@@ -52,6 +57,8 @@ export interface ArchiverDependencies extends HotRemovalDependencies {
   readonly lifecycle: Lifecycle
   readonly policies: Pick<PolicyService, 'counting'>
   readonly ledger: Pick<ErasureLedger, 'newest'>
+  /** Bytes of a segment's events in the hot store. Default `maxSegmentHotBytes`. */
+  readonly maxHotBytes?: number
 }
 
 export function createArchiver(deps: ArchiverDependencies): Archiver {
@@ -110,14 +117,17 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
       if (there !== undefined) return there.to === range.to ? 'recorded' : 'taken'
       const previous = await previousOf(range)
       if (previous === undefined) return 'taken'
-      if ((await segments.claim(range, now())).to !== range.to) return 'taken'
+      const claim = await segments.claim(range, now())
+      if (claim.to !== range.to) return 'taken'
       const seen = await lifecycle.current(range.organizationId)
       // Before the first event is read: what is in the ledger by now is gone from the events.
       const ledgerSequence = await deps.ledger.newest(range.organizationId)
       const evidence = await readEvidence(log, deps.logKeys, range)
       const seenLeaves = { allOfArchiving: true, hotBytes: 0 }
+      // What was written under another bound stays as long as it is.
+      const maxBytes = claim.written === null ? (deps.maxHotBytes ?? maxSegmentHotBytes) : Infinity
       const written = await writer
-        .write(range, noting(leavesOf(range, options.signal), seenLeaves), {
+        .write(range, noting(leavesOf(range, options.signal), seenLeaves, maxBytes), {
           evidence,
           previous,
           ledgerSequence,
@@ -127,9 +137,12 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
           onProgress: (leaves) => options.onProgress?.(leaves, seenLeaves.hotBytes),
         })
         .catch((error: unknown) => {
+          if (error instanceof TooLargeError) return error
           if (!(error instanceof TakenOverError)) throw error
           return undefined
         })
+      if (written instanceof TooLargeError)
+        return (await segments.shorten(range, written.to)) ? 'shortened' : 'taken'
       // Another was quicker: what was read may be half deleted, and must become no revision of a recorded segment.
       if (written === undefined || (await segments.find(range)) !== undefined) {
         await segments.dropClaim(range)
@@ -190,15 +203,33 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
   }
 }
 
-/** Gives the leaves on, and notes whether all of them are events that archiving wrote of itself, and their bytes. */
+/**
+ * Gives the leaves on, and notes whether all of them are events that archiving wrote of itself, and their bytes.
+ * @throws TooLargeError where they are too many bytes; one tile never is
+ */
 async function* noting(
   batches: AsyncIterable<SegmentLeaf[]>,
   seen: { allOfArchiving: boolean; hotBytes: number },
+  maxBytes: number,
 ): AsyncGenerator<SegmentLeaf[]> {
+  let isFirst = true
   for await (const leaves of batches) {
     seen.allOfArchiving &&= leaves.every(({ record }) => isOfArchiving(record))
     for (const { row } of leaves) seen.hotBytes += row?.length ?? 0
+    const [first] = leaves
+    if (seen.hotBytes > maxBytes && first !== undefined && !isFirst) throw new TooLargeError(first.index)
+    isFirst = false
     yield leaves
+  }
+}
+
+/** The events are more than a segment may hold. */
+class TooLargeError extends Error {
+  override readonly name = 'TooLargeError'
+
+  /** @param to where a segment may end: the tile before is the last that fits */
+  constructor(readonly to: number) {
+    super('the events of the range are too large for one segment')
   }
 }
 

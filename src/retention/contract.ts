@@ -200,9 +200,12 @@ export const lifecycleMoved = 'lifecycle_moved'
 export const archiveWorkflowId = ({ organizationId, generation, from, to }: ArchiveInput): string =>
   `archive/${organizationId}/${String(generation)}.${String(from)}-${String(to)}`
 
-/** What one archive run came to; `taken`: others had the range, and nothing was to be done. */
+/**
+ * What one archive run came to; `taken`: others had the range, and nothing was to be done; `shortened`: it ends earlier
+ * now, and is to be planned anew.
+ */
 export interface ArchiveResult {
-  readonly state: 'done' | 'taken' | 'needs_operator'
+  readonly state: 'done' | 'taken' | 'shortened' | 'needs_operator'
   readonly reason?: RunReason
 }
 

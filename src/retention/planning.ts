@@ -21,7 +21,16 @@ export interface PlanLimits {
   /** Fewer leaves wait, in a sweep over all, until the first has been due for `patienceMs`: segments are not for crumbs. */
   readonly crumbs: number
   readonly patienceMs: number
+  /** Bytes of a segment's events in the hot store. Default `maxSegmentHotBytes`. */
+  readonly maxHotBytes?: number
 }
+
+/**
+ * What a segment may take off the hot store, whatever its events are like: 65,536 of 256 KiB would be 16 GiB, more than
+ * one write of a store and the spool may take. The export is what holds it, leaf by leaf (archiver.ts); the planner
+ * guesses by the segment before, so that little is exported in vain.
+ */
+export const maxSegmentHotBytes = 512 * 1_024 ** 2
 
 /** 65,536: some hundred megabytes of events, and a minute of work that a crash may cost. */
 export const planLimits: PlanLimits = {
@@ -44,6 +53,16 @@ export function nextRange(
   if (due - from <= maxLeaves) return { from, to: due }
   const aligned = Math.floor((from + maxLeaves) / tileWidth) * tileWidth
   return { from, to: aligned > from ? aligned : from + maxLeaves }
+}
+
+/** Leaves that are likely to stay within the bytes, where they are like those of the segment before. */
+export function leavesWithin(
+  before: Pick<SegmentDocument, 'hotBytes' | 'leaves'> | undefined,
+  { maxLeaves, maxHotBytes = maxSegmentHotBytes }: Pick<PlanLimits, 'maxLeaves' | 'maxHotBytes'>,
+): number {
+  if (before === undefined || before.hotBytes === 0) return maxLeaves
+  const fitting = (0.75 * maxHotBytes * before.leaves) / before.hotBytes
+  return Math.max(tileWidth, Math.min(maxLeaves, Math.floor(fitting / tileWidth) * tileWidth))
 }
 
 export interface Planner {
@@ -78,6 +97,12 @@ export function createPlanner({ db, clock, limits = planLimits }: PlannerDepende
     return found
   }
 
+  const segmentBefore = async ({ organizationId, generation, from }: HotLog) =>
+    (await segments.findOne(
+      { organizationId, generation, from: { $lt: from } },
+      { sort: { from: -1 }, projection: { hotBytes: 1, leaves: 1 } },
+    )) ?? undefined
+
   async function rangeOf(log: HotLog, now: Date, patienceMs: number): Promise<SegmentRange | undefined> {
     const cutoff = archiveCutoff(now, log)
     if (log.sealedAt > cutoff) return undefined
@@ -85,7 +110,9 @@ export function createPlanner({ db, clock, limits = planLimits }: PlannerDepende
     // What an earlier sweep began goes on with the end it had then.
     const claim = await claims.findOne({ _id: segmentId(log) }, { projection: { to: 1 } })
     if (claim !== null) return { organizationId, generation, from, to: claim.to }
-    const range = nextRange(from, await createLeafTimes(db).sealedBy(log, cutoff), limits)
+    const before = await segmentBefore(log)
+    const due = await createLeafTimes(db).sealedBy(log, cutoff)
+    const range = nextRange(from, due, { maxLeaves: leavesWithin(before, limits) })
     if (range === undefined) return undefined
     const isCrumb = range.to - range.from < limits.crumbs
     if (isCrumb && cutoff.getTime() - log.sealedAt.getTime() < patienceMs) return undefined

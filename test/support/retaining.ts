@@ -17,6 +17,7 @@ export type Wrap = <T extends object>(target: T) => T
 
 export interface ArchiverOptions {
   readonly store?: ArchiveStore
+  readonly maxHotBytes?: number
   readonly wrap?: Wrap
 }
 
@@ -38,6 +39,7 @@ export function archiverOf({ api: { core }, config }: World, options: ArchiverOp
     policies: core.retention.policies,
     ledger: core.erasing.deps.ledger,
     systemEvents: wrap(core.systemEvents),
+    ...(options.maxHotBytes === undefined ? {} : { maxHotBytes: options.maxHotBytes }),
   })
 }
 
@@ -62,7 +64,7 @@ export async function dueRange(
 export async function archiveRange(archiver: Archiver, range: ArchiveInput): Promise<void> {
   for (;;) {
     const state = await archiver.write(range)
-    if (state === 'taken') return
+    if (state === 'taken' || state === 'shortened') return
     if (state === 'recorded') break
     await archiver.verify(range)
     try {
