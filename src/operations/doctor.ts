@@ -22,6 +22,7 @@ import { connectMongo } from '../mongo/client.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import { createRetentionClock } from '../retention/clock-store.js'
 import { connectTemporal, isTemporalUnavailable, temporalOptions } from '../temporal/client.js'
+import { checkArchiveReader, checkDatabaseReader } from './reader-checks.js'
 import { storeChecks } from './store-checks.js'
 
 /** `warning`: it works, and something about it may hurt one day. `unreachable`: nobody answered. */
@@ -39,12 +40,18 @@ const maxClockDifferenceMs = 5_000
 
 /** Looks at everything, whatever fails on the way. Never throws for what it looks at. */
 export async function diagnose(config: Config): Promise<Finding[]> {
+  const { archive, archiveReaderProfile } = config
   const [database, keyFiles, ...rest] = await Promise.all([
     checkDatabase(config),
     checkKeyFiles(config),
     check('temporal', isTemporalUnavailable, () => checkTemporal(config)).then((found) => [found]),
     checkStore('archive', config.archive),
     checkStore('ledger', config.ledger),
+    archiveReaderProfile === undefined
+      ? []
+      : check('archive: second reader', storeAway, () =>
+          checkArchiveReader(archive, archiveReaderProfile),
+        ).then((found) => [found]),
   ])
   return [...database.findings, ...keyFiles, ...rest.flat(), ...(await checkVolumes(config, database.folder))]
 }
@@ -99,7 +106,11 @@ async function checkDatabase(config: Config): Promise<{ findings: Finding[]; fol
     const clock = await check('clock', isMongoUnavailable, () => checkClock(db))
     const rotation = await check('period key rotation', isMongoUnavailable, () => checkRotation(db, config))
     const erasures = await check('erasures', isAway, () => checkErasures(db, config))
-    return { findings: [reached, keys, clock, rotation, erasures], folder: await databaseFolder(db, uri) }
+    const reader = await check('second reader', isMongoUnavailable, () => checkDatabaseReader(config))
+    return {
+      findings: [reached, keys, clock, rotation, erasures, reader],
+      folder: await databaseFolder(db, uri),
+    }
   } finally {
     await mongo.close()
   }
