@@ -336,7 +336,7 @@ test('what a hold had kept is erased when it ends, and a further certificate say
     key: world.ownerKey,
     organization: organizationId,
     logKeys: [],
-    values: false,
+    values: true,
   }
   expect((await verifyServer(options)).report.findings).toEqual([])
 }, 180_000)

@@ -127,7 +127,7 @@ async function checkRelease({ run }: Held): Promise<void> {
     key: world.ownerKey,
     organization: organizationId,
     logKeys: [],
-    values: false,
+    values: true,
   }
   expect((await verifyServer(options)).report.findings).toEqual([])
 }
