@@ -34,13 +34,15 @@ export async function* readMembers(
   try {
     for (;;) {
       const step = await members.next().catch((error: unknown) => ({ error }))
+      const ready = ahead
+      ahead =
+        'error' in step || step.done === true ? undefined : open(file, step.value.member, step.value.packed)
+      // A failure is met when its turn comes.
+      ahead?.catch(() => undefined)
       // What came before a failure is given first: its lines may say which leaf was edited.
-      if (ahead !== undefined) yield await ahead
+      if (ready !== undefined) yield await ready
       if ('error' in step) throw step.error
       if (step.done === true) return
-      ahead = open(file, step.value.member, step.value.packed)
-      // A failure is met when its turn comes.
-      ahead.catch(() => undefined)
     }
   } finally {
     await members.return()

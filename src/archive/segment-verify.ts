@@ -37,7 +37,7 @@ import {
   MalformedLineError,
   parseContentLines,
   parseRecordLines,
-  storedEventOf,
+  leafHashOfLine,
   tileOf,
   type ContentLine,
   type RecordLine,
@@ -411,8 +411,9 @@ function parsed<Value>(path: string, first: number, parse: () => Value): Value {
 
 /** The check with the code that sealing and reading use. */
 const rebuilds: CheckLine = (organizationId, line, record) => {
-  const event = storedEventOf(organizationId, line)
-  if (event === undefined) return { code: 'event_malformed', detail: 'the line has not the form of an event' }
-  if (event.leafHash.equals(record.leafHash)) return undefined
+  const leafHash = leafHashOfLine(organizationId, line)
+  if (leafHash === undefined)
+    return { code: 'event_malformed', detail: 'the line has not the form of an event' }
+  if (leafHash.equals(record.leafHash)) return undefined
   return { code: 'record_differs', detail: 'the event does not make the leaf' }
 }

@@ -63,7 +63,7 @@
  */
 import { BSON } from 'mongodb'
 import { leafHashOf } from '../events/record.js'
-import { rebuildLeaf } from '../events/rebuild.js'
+import { rebuildLeaf, type RebuildableEvent } from '../events/rebuild.js'
 import { eventDocumentId, type StoredEvent, type StoredField } from '../events/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
 
@@ -172,15 +172,38 @@ export const isEmptyLine = (line: ContentLine): boolean => Object.keys(line).len
  * @returns undefined where the line makes no leaf
  */
 export function storedEventOf(organizationId: string, line: ContentLine): StoredEvent | undefined {
+  const event = looseEvent(organizationId, line, storedField)
+  // It looks at the type of every member: what was only said to be one is one below.
+  const rebuilt = event === undefined ? undefined : rebuildLeaf(event)
+  return event === undefined || rebuilt === undefined
+    ? undefined
+    : { ...event, leafHash: rebuilt.leafHash, mac: noMac }
+}
+
+/**
+ * `storedEventOf(…)?.leafHash`, for who needs no more: ciphertexts and terms, which no leaf commits to, are looked at and
+ * not read.
+ */
+export function leafHashOfLine(organizationId: string, line: ContentLine): Buffer | undefined {
+  const event = looseEvent(organizationId, line, committedField)
+  return event === undefined ? undefined : rebuildLeaf(event)?.leafHash
+}
+
+/** What a line says an event is; its members are of no type yet. */
+function looseEvent<Field extends object>(
+  organizationId: string,
+  line: ContentLine,
+  fieldOf: (field: unknown) => Field | undefined,
+) {
   const loose = line as LooseLine
   if (!Array.isArray(loose.fields)) return undefined
-  const fields: StoredField[] = []
+  const fields: Field[] = []
   for (const field of loose.fields as readonly unknown[]) {
-    const stored = storedField(field)
-    if (stored === undefined) return undefined
-    fields.push(stored)
+    const read = fieldOf(field)
+    if (read === undefined) return undefined
+    fields.push(read)
   }
-  const event = {
+  return {
     _id: eventDocumentId(organizationId, line.id),
     organizationId,
     v: loose.v as 1,
@@ -194,9 +217,6 @@ export function storedEventOf(organizationId: string, line: ContentLine): Stored
     targetTypes: loose.targetTypes as readonly string[],
     fields,
   }
-  // It looks at the type of every member: what was only said to be one above is one below.
-  const rebuilt = rebuildLeaf(event)
-  return rebuilt === undefined ? undefined : { ...event, leafHash: rebuilt.leafHash, mac: noMac }
 }
 
 /**
@@ -373,6 +393,23 @@ function storedField(field: unknown): StoredField | undefined {
     ...withTerms,
     ...(typeof restricted === 'string' ? { restricted } : {}),
   }
+}
+
+const termsPattern = /^(?:[0-9a-f]{16})*$/i
+
+/** As `storedField`, without what no commitment is over. */
+function committedField(field: unknown): RebuildableEvent['fields'][number] | undefined {
+  if (typeof field !== 'object' || field === null) return undefined
+  const { slot, salt, value, subject, subjectSalt, commitment, terms }: LooseField = field
+  if (terms !== undefined && (typeof terms !== 'string' || !termsPattern.test(terms))) return undefined
+  if (slot === undefined) return terms === undefined ? undefined : field
+  if (typeof slot !== 'string') return undefined
+  if (typeof value === 'string')
+    return typeof salt === 'string' ? { slot, salt: bytesOf(salt), value } : undefined
+  if (typeof commitment !== 'string') return undefined
+  if (subject === undefined) return { slot, commitment: bytesOf(commitment) }
+  if (typeof subject !== 'string' || typeof subjectSalt !== 'string') return undefined
+  return { slot, subject, subjectSalt: bytesOf(subjectSalt), commitment: bytesOf(commitment) }
 }
 
 const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64')

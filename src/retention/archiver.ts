@@ -30,7 +30,7 @@ import { LifecycleMovedError, type Lifecycle } from './lifecycle.js'
 import type { PolicyService } from './policies.js'
 import { expiryDays, isOfArchiving, recordsLock } from './policy.js'
 import { maxSegmentHotBytes } from './planning.js'
-import { readBack, tileLeaves, type StepOptions } from './read-back.js'
+import { readBack, tileLeaves, tilesAhead, type StepOptions } from './read-back.js'
 
 /** What an export came to. */
 export type ExportState = 'written' | 'recorded' | 'taken' | 'shortened'
@@ -65,23 +65,29 @@ export function createArchiver(deps: ArchiverDependencies): Archiver {
   const { client, events, log, writer, segments, lifecycle } = deps
   const now = deps.now ?? (() => new Date())
 
-  /** A batch for each tile: what the log says, and the hot rows as they lie there. */
+  /** A batch for each tile: what the log says, and the hot rows as they lie there. The next is on its way meanwhile. */
   async function* leavesOf(range: SegmentRange, signal?: AbortSignal): AsyncGenerator<SegmentLeaf[]> {
-    const { organizationId, generation, from, to } = range
+    const { from, to } = range
+    const batches = tilesAhead(range, (tile) => batchOf(range, tile))
     for (let tile = Math.floor(from / tileWidth); tile * tileWidth < to; tile += 1) {
       signal?.throwIfAborted()
-      const [leaves, records = []] = await Promise.all([
-        tileLeaves(log, range, tile),
-        log.records(organizationId, generation, tile),
-      ])
-      const rows = await hotRows(organizationId, leaves)
-      // Another was quicker, and deletes already: what is missing was archived, and is not gone.
-      if (rows.size < leaves.length) await requireUnrecorded(range)
-      yield leaves.map((leaf) => {
-        const record = records[leaf.index % tileWidth] ?? ''
-        return { ...leaf, record, row: rows.get(leaf.eventId) }
-      })
+      yield await batches(tile)
     }
+  }
+
+  async function batchOf(range: SegmentRange, tile: number): Promise<SegmentLeaf[]> {
+    const { organizationId, generation } = range
+    const [leaves, records = []] = await Promise.all([
+      tileLeaves(log, range, tile),
+      log.records(organizationId, generation, tile),
+    ])
+    const rows = await hotRows(organizationId, leaves)
+    // Another was quicker, and deletes already: what is missing was archived, and is not gone.
+    if (rows.size < leaves.length) await requireUnrecorded(range)
+    return leaves.map((leaf) => {
+      const record = records[leaf.index % tileWidth] ?? ''
+      return { ...leaf, record, row: rows.get(leaf.eventId) }
+    })
   }
 
   /** @throws TakenOverError */

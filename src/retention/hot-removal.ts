@@ -17,6 +17,7 @@ import type { Lifecycle } from './lifecycle.js'
 import {
   readBack,
   tileLeaves,
+  tilesAhead,
   type ReadBack,
   type ReadBackDependencies,
   type StepOptions,
@@ -96,9 +97,10 @@ export function createHotRemoval(deps: HotRemovalDependencies): RemoveHot {
     const { organizationId, generation, from, to } = segment
     let deleted = 0
     let chunk: LogLeaf[] = []
+    const leavesOf = tilesAhead(segment, (tile) => tileLeaves(log, segment, tile))
     for (let tile = Math.floor(from / tileWidth); tile * tileWidth < to; tile += 1) {
       options.signal?.throwIfAborted()
-      chunk.push(...(await tileLeaves(log, segment, tile)).filter(({ index }) => !missing.has(index)))
+      chunk.push(...(await leavesOf(tile)).filter(({ index }) => !missing.has(index)))
       const isLast = (tile + 1) * tileWidth >= to
       if (chunk.length < deletedAtOnce && !isLast) continue
       if (chunk.length > 0) deleted += await deleteSome(segment, manifest, chunk)

@@ -39,6 +39,24 @@ export async function tileLeaves(
   return leaves.filter(({ index }) => index >= from && index < to)
 }
 
+/** Reads something of each tile, in order, and while one is used already that of the next. */
+export function tilesAhead<Value>(
+  { to }: SegmentRange,
+  read: (tile: number) => Promise<Value>,
+): (tile: number) => Promise<Value> {
+  let ahead: { readonly tile: number; readonly value: Promise<Value> } | undefined
+  return (tile) => {
+    const value = ahead?.tile === tile ? ahead.value : read(tile)
+    ahead = undefined
+    if ((tile + 1) * tileWidth >= to) return value
+    const next = value.then(() => read(tile + 1))
+    // It may be that nobody asks for it.
+    next.catch(() => undefined)
+    ahead = { tile: tile + 1, value: next }
+    return value
+  }
+}
+
 /**
  * Reads a segment back: what it says of each leaf must be what the tiles say.
  * @throws SegmentFault, ArchiveStoreError
@@ -51,6 +69,7 @@ export async function readBack(
   { onProgress, signal }: StepOptions,
 ): Promise<ReadBack> {
   const missing = new Set<number>()
+  const tiles = tilesAhead(range, (tile) => tileLeaves(log, range, tile))
   const verified = await verifySegment(store, range, {
     verifiers: await keys.verifiers(),
     revision,
@@ -58,7 +77,7 @@ export async function readBack(
     async onLeaves(found) {
       const [first] = found
       if (first === undefined) return
-      const known = await tileLeaves(log, range, Math.floor(first.index / tileWidth))
+      const known = await tiles(Math.floor(first.index / tileWidth))
       const ids = new Map(known.map(({ index, eventId }) => [index, eventId]))
       for (const { index, eventId, content } of found) {
         if (ids.get(index) !== eventId)

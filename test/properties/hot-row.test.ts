@@ -1,17 +1,22 @@
-/** The short cut from a row of the hot store to its line says what the long way says, or nothing. */
+/** The short cuts, from a row of the hot store to its line, and from a line to its leaf, say what the long ways say. */
 import { randomBytes } from 'node:crypto'
 import { BSON } from 'mongodb'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { addHotRow } from '../../src/archive/hot-row.js'
 import { LineBuffer } from '../../src/archive/line-buffer.js'
-import { archivable, formatContentLine } from '../../src/archive/segment.js'
+import {
+  archivable,
+  formatContentLine,
+  leafHashOfLine,
+  parseContentLines,
+  storedEventOf,
+} from '../../src/archive/segment.js'
 import { rebuildLeaf } from '../../src/events/rebuild.js'
 import { eventIdOf, type StoredEvent } from '../../src/events/store.js'
 
 const organizationId = 'org_acme'
 const documentId = `${organizationId}/evt_01h455vb4pex5vsknk084sn02q`
-const leafHash = randomBytes(32)
 
 const bytes = (length: number) =>
   fc.uint8Array({ minLength: length, maxLength: length }).map((b) => Buffer.from(b))
@@ -157,7 +162,7 @@ test('a row that was edited to anything takes the long way, or comes to the same
       else if (how === 1) Reflect.deleteProperty(edited, member)
       else if (how === 2) Object.assign(fields[fields.length - 1] ?? {}, { [inField]: odd })
       else Reflect.deleteProperty(fields[fields.length - 1] ?? {}, inField)
-      if (how > 1) edited.fields = fields
+      if (how > 1) edited['fields'] = fields
       const of = packed(edited)
       const made = shortCut(of)
       if (made !== undefined) expect(made).toEqual(longWay(of))
@@ -184,5 +189,39 @@ test('a row of which any one byte is another is no other event by the short cut'
       expect(made).toEqual(other)
     }),
     { numRuns: 3_000 },
+  )
+})
+
+test('verifying rebuilds the same leaf from a line as reading does, or admits as it does that it cannot', () => {
+  const oddText = fc.constantFrom<unknown>(
+    '',
+    'AAAA',
+    '0',
+    '00000000000000zz',
+    'ABCDEF0123456789',
+    null,
+    1,
+    [],
+    {},
+    undefined,
+  )
+  const memberOfLine = fc.constantFrom('v', 'version', 'occurredAt', 'action', 'targetTypes', 'fields')
+  fc.assert(
+    fc.property(row, memberOfLine, memberOfField, oddText, fc.nat(2), (given, member, inField, odd, how) => {
+      const line = formatContentLine(7, eventIdOf(documentId), decoded(packed(given)))
+      const [parsed] = parseContentLines(Buffer.from(line))
+      const edited: Record<string, unknown> = { ...parsed }
+      if (how === 1) edited[member] = odd
+      const last = given.fields.length - 1
+      if (how === 2 && Array.isArray(edited['fields']))
+        edited['fields'] = (edited['fields'] as object[]).map((each, at) =>
+          at === last ? { ...each, [inField]: odd } : each,
+        )
+      const read = { ...edited, index: 7, id: eventIdOf(documentId) }
+      const whole = storedEventOf(organizationId, read)?.leafHash
+      expect(leafHashOfLine(organizationId, read)).toEqual(whole)
+      if (how === 0) expect(whole).toBeDefined()
+    }),
+    { numRuns: 1_000 },
   )
 })
