@@ -1,7 +1,6 @@
 /** A database that was restored from before an erasure: it serves nobody until what was erased since is erased again. */
 import { readdir, rename, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Document } from 'mongodb'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openCore } from '../../src/composition.js'
 import { createBackupGuard } from '../../src/erasure/backup-guard.js'
@@ -15,6 +14,7 @@ import { diagnose } from '../../src/operations/doctor.js'
 import { openStore } from '../../src/archive/stores/open.js'
 import { verifyServer } from '../../src/verification/run.js'
 import { sealingOf } from '../support/anchoring.js'
+import { backupOf } from '../support/backup.js'
 import { rawHits } from '../support/erasure-oracle.js'
 import { erasingRun } from '../support/erasing.js'
 import { drainUntilSealed } from '../support/sealing.js'
@@ -76,21 +76,6 @@ async function spread(organizationId: string): Promise<Spread> {
   return { own, text, exempt, pending: await post(organizationId, { action: 'document.closed' }) }
 }
 
-/** All that is in the database now, as a backup holds it; the function puts it back, as `mongorestore --drop` does. */
-async function backup(): Promise<() => Promise<void>> {
-  const { db } = world.api.core
-  const saved = new Map<string, Document[]>()
-  for (const { name } of await db.listCollections().toArray())
-    saved.set(name, await db.collection(name).find({}, { promoteValues: false }).toArray())
-  return async () => {
-    for (const { name } of await db.listCollections().toArray()) {
-      await db.collection(name).deleteMany({})
-      const documents = saved.get(name) ?? []
-      if (documents.length > 0) await db.collection(name).insertMany(documents)
-    }
-  }
-}
-
 async function eraseIn(organizationId: string): Promise<void> {
   const run = erasingRun(world.api.core, organizationId, identifiers, {
     exempt: [{ class: 'billing.paid', ground: '17(3)(b)' }],
@@ -122,7 +107,7 @@ test('a backup from before an erasure serves nothing until the manifests are app
   const there = await spread('org_a')
   await spread('org_b')
   const othersBefore = await rawHits(core, 'org_b', words)
-  const restore = await backup()
+  const restore = await backupOf(world.api.core)
   await eraseIn('org_a')
   expect(await rawHits(core, 'org_a', words)).toEqual([])
   expect(await core.backups.guard.look()).toBe('fits')
@@ -213,7 +198,7 @@ function breaking(deps: ReapplyingDependencies, at: number, when: 'before' | 'af
 test('an application that breaks off anywhere is finished by the next one', async () => {
   const { core } = world.api
   const there = await spread('org_a')
-  const restore = await backup()
+  const restore = await backupOf(world.api.core)
   await eraseIn('org_a')
   const broken = new Set<string>()
   for (const when of ['before', 'after'] as const) {
@@ -279,7 +264,7 @@ test('a ledger that was set back is an alarm by its name, and takes no further e
 test('entries that do not follow from each other, and manifests that are missing or others, are refused', async () => {
   const { core } = world.api
   await spread('org_a')
-  const restore = await backup()
+  const restore = await backupOf(world.api.core)
   await eraseIn('org_a')
   await restore()
   const [first, second] = await journalFiles()
