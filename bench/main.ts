@@ -4,6 +4,7 @@
  *
  *     npm run bench -- [--only single,batch,…] [--seconds N] [--rounds N] [--connections N]
  *         [--events N]   (of search, import and erasure; a million take some ten minutes)
+ *         [--person N]   (events of the person with very many whom `erasure` erases; 300,000 take some five minutes)
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -39,7 +40,7 @@ const benchmarks: Record<string, (world: BenchWorld) => Promise<void>> = {
   import: (world) => benchImport(world, { events: Number(values.events) }),
   verify: (world) => benchVerify(world),
   retention: (world) => benchRetention(world, { events: Math.min(Number(values.events), 40_000) }),
-  erasure: (world) => benchErasure(world, { many: Number(values.events) }),
+  erasure: (world) => benchErasure(world, { many: Number(values.person), events: Number(values.events) }),
   search: (world) => benchSearch(world, { events: Number(values.events) }),
 }
 
@@ -50,6 +51,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     connections: { type: 'string', default: '64' },
     events: { type: 'string', default: '100000' },
+    person: { type: 'string', default: '300000' },
   },
 })
 const chosen = values.only.split(',')
@@ -65,20 +67,24 @@ const start = await prepareMongod({
   cacheDirectory: outer.cacheDirectory,
   preferredPort: 0,
   // A million events and their indexes are some 4 GB: a database of that size is given that much.
-  ...(chosen.includes('search') || chosen.includes('import') ? { cacheGigabytes: 4 } : {}),
+  ...(['search', 'import', 'erasure'].some((name) => chosen.includes(name)) ? { cacheGigabytes: 4 } : {}),
   progress: say,
 })
-const mongod = await start()
-// Somebody who stops a run finds nothing of it left.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    void mongod
-      .stop()
-      .then(() => rm(folder, { recursive: true, force: true }))
-      .finally(() => process.exit(1))
-  })
+const starting = start()
+let ended: Promise<void> | undefined
+/** Stops the database, also one that is about to start, and takes its folder away; once. */
+function end(): Promise<void> {
+  ended ??= starting
+    .then((running) => running.stop())
+    .catch(() => undefined)
+    .then(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
+  return ended
 }
+// Somebody who stops a run finds nothing of it left.
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void end().finally(() => process.exit(1)))
 try {
+  const mongod = await starting
   const environment = {
     ANNALS_MONGODB_URI: mongod.uri,
     ANNALS_TEMPORAL_ADDRESS: '127.0.0.1:7233',
@@ -103,6 +109,5 @@ try {
   }
   for (const [name, run] of Object.entries(benchmarks)) if (chosen.includes(name)) await run(world)
 } finally {
-  await mongod.stop()
-  await rm(folder, { recursive: true, force: true })
+  await end()
 }
