@@ -26,6 +26,7 @@ export const errorCodes = [
   'subject_erased',
   'on_hold',
   'offboarded',
+  'expired',
   'not_complete',
   'not_sealed',
   'cursor_invalid',
@@ -120,6 +121,13 @@ export class AnnalsError extends Error {
 /** The one 404. What is absent and what is another organization's must not differ by a byte. */
 export const notFound = (): AnnalsError =>
   new AnnalsError('not_found', 'There is no such thing, or not for this key.')
+
+/** Of what was there and has expired: only ever said to who may read its organization. */
+export const expired = (): AnnalsError =>
+  new AnnalsError(
+    'expired',
+    'It has expired, and was deleted. Its leaf, and what is left of it, is in the log.',
+  )
 
 /** So many places are named, at most. */
 export const maxFieldErrors = 50

@@ -6,7 +6,7 @@
  * names another, and that one is read. An object that is gone while its segment still names it is damage.
  */
 import type { AnnalsError } from '../errors.js'
-import type { ArchivedEvents, ArchivedStretch, ArchiveWalk } from '../events/archived.js'
+import type { ArchivedEvents, ArchivedStretch, ArchiveWalk, ExpiredEvents } from '../events/archived.js'
 import type { StoredEvent } from '../events/store.js'
 import type { LeafLocation, LogLeaf, LogStore } from '../transparency-log/store.js'
 import { tileWidth } from '../transparency-log/tile.js'
@@ -17,7 +17,7 @@ import { createMemberReader, damaged, MemberGoneError, unavailable } from './mem
 import type { SegmentLookup } from './segment-lookup.js'
 import type { ArchiveStore } from './stores/contract.js'
 
-export type ArchiveReader = ArchivedEvents & ArchivedRecords
+export type ArchiveReader = ArchivedEvents & ExpiredEvents & ArchivedRecords
 
 export interface ArchiveReaderDependencies {
   readonly store: Pick<ArchiveStore, 'get' | 'head'>
@@ -170,6 +170,14 @@ export function createArchiveReader(deps: ArchiveReaderDependencies): ArchiveRea
         await Promise.all(some.map((wanted) => findUnder(organizationId, wanted, found)))
       }
       return found
+    },
+    async hasExpired(organizationId, eventId) {
+      const leaf = (await log.locateAll(organizationId, [eventId])).get(eventId)
+      if (leaf === undefined) return false
+      const { generation, index } = leaf
+      const [segment] = await segments.over(organizationId, generation, index, index + 1)
+      if (segment?.content === undefined || segment.content?.state === 'kept') return false
+      return !(await eventsUnder(segment, Math.floor(index / tileWidth))).has(index)
     },
     async *walk(organizationId, walk) {
       const ranges = rangesOf(organizationId, walk)

@@ -22,6 +22,7 @@ const byErrorCode: Readonly<Record<ErrorCode, ExitCode>> = {
   unauthenticated: exitCodes.refused,
   forbidden: exitCodes.refused,
   not_found: exitCodes.refused,
+  expired: exitCodes.refused,
   wrong_region: exitCodes.refused,
   idempotency_conflict: exitCodes.refused,
   already_finished: exitCodes.refused,

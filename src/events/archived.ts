@@ -49,3 +49,9 @@ export interface ArchivedEvents {
   /** The archive of an organization from a place on, newest leaf first. Errors as `find`. */
   walk(organizationId: string, walk: ArchiveWalk): AsyncIterable<ArchivedStretch>
 }
+
+/** What is known of events that are there no more. */
+export interface ExpiredEvents {
+  /** Has the content of this event expired? False where it is there, or never was. Errors as `ArchivedEvents.find`. */
+  hasExpired(organizationId: string, eventId: string): Promise<boolean>
+}

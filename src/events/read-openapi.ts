@@ -126,7 +126,7 @@ export const eventReadPaths: ApiPaths = {
       },
       responses: {
         '200': { description: 'The event.', content: json(eventViewSchema) },
-        ...problemResponses('forbidden', 'not_found', 'wrong_region'),
+        ...problemResponses('forbidden', 'not_found', 'expired', 'wrong_region'),
       },
     },
   },
@@ -139,7 +139,7 @@ export const eventReadPaths: ApiPaths = {
       requestParams: { path: eventPath, query: relatedQuerySchema },
       responses: {
         '200': { description: 'Events before and after.', content: json(relatedSchema) },
-        ...problemResponses('forbidden', 'not_found', 'wrong_region', 'invalid'),
+        ...problemResponses('forbidden', 'not_found', 'expired', 'wrong_region', 'invalid'),
       },
     },
   },

@@ -1,5 +1,5 @@
 /** Reading events: one, a page of them, what is related to one, how many there were over time. */
-import { notFound } from '../errors.js'
+import { expired, notFound, type AnnalsError } from '../errors.js'
 import type { SubjectDirectory } from '../subjects/directory.js'
 import type { SubjectReader } from '../subjects/readers.js'
 import type { SystemEventWriter } from './contract.js'
@@ -9,7 +9,7 @@ import type { Reader } from './personal-reads.js'
 import type { CountedSource } from './read-input.js'
 import { createPresenter } from './presenting.js'
 import { relatedTo, type RelatedEvents, type RelatedRequest } from './related.js'
-import type { ArchivedEvents } from './archived.js'
+import type { ArchivedEvents, ExpiredEvents } from './archived.js'
 import type { EventFinder } from './finding.js'
 import type { EventOrder } from './scan.js'
 import { filterNames, namesPerson, requireGrant, searchCriteria, type EventFilter } from './search.js'
@@ -45,9 +45,9 @@ export interface EventReader {
     page: PageRequest,
     reader: Reader,
   ): Promise<EventPage>
-  /** One event, wherever it is. @throws AnnalsError `not_found` | `unavailable` | `archive_damaged` */
+  /** One event, wherever it is. @throws AnnalsError `not_found` | `expired` | `unavailable` | `archive_damaged` */
   get(organization: IntakeOrganization, eventId: string, reader: Reader): Promise<EventView>
-  /** Events around one that share something with it. @throws AnnalsError `not_found` | `forbidden` */
+  /** Events around one that share something with it. @throws AnnalsError `not_found` | `expired` | `forbidden` */
   related(
     organization: IntakeOrganization,
     eventId: string,
@@ -66,7 +66,7 @@ export interface EventReader {
 export interface EventReaderDependencies {
   readonly events: EventCollection
   readonly restored: EventCollection
-  readonly archived: ArchivedEvents
+  readonly archived: ArchivedEvents & ExpiredEvents
   readonly finder: EventFinder
   readonly directory: SubjectDirectory
   readonly subjects: SubjectReader
@@ -76,6 +76,10 @@ export interface EventReaderDependencies {
 export function createEventReader(dependencies: EventReaderDependencies): EventReader {
   const { events, restored, archived, finder, directory, subjects, systemEvents } = dependencies
   const { present } = createPresenter(subjects, systemEvents)
+
+  /** Why there is no such event. */
+  const absent = async (organizationId: string, eventId: string): Promise<AnnalsError> =>
+    (await archived.hasExpired(organizationId, eventId)) ? expired() : notFound()
 
   const criteriaOf = async ({ keyset }: IntakeOrganization, filter: EventFilter, { personal }: Reader) => {
     requireGrant(filter, personal)
@@ -101,13 +105,13 @@ export function createEventReader(dependencies: EventReaderDependencies): EventR
     },
     async get(organization, eventId, reader) {
       const found = (await finder.find(organization.keyset.organizationId, [eventId])).get(eventId)
-      if (found === undefined) throw notFound()
+      if (found === undefined) throw await absent(organization.keyset.organizationId, eventId)
       const [view] = await present(organization, [found], reader, { by: 'detail', event: eventId }, false)
       if (view === undefined) throw new Error('one event gave no view')
       return view
     },
     related: (organization, eventId, request, reader) =>
-      relatedTo({ events, finder, subjects, present }, organization, eventId, request, reader),
+      relatedTo({ events, finder, subjects, present, absent }, organization, eventId, request, reader),
     async counts(organization, request, reader, source) {
       const { filter } = request
       const criteria = await criteriaOf(organization, filter, reader)

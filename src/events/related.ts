@@ -3,7 +3,7 @@
  * before and after it. What is shared is a term of the index, so that nothing is scanned; the nearest on each side
  * are answered.
  */
-import { AnnalsError, notFound } from '../errors.js'
+import { AnnalsError } from '../errors.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import type { SubjectReader } from '../subjects/readers.js'
 import type { JsonValue } from './contract.js'
@@ -43,14 +43,16 @@ export interface RelatedDependencies extends Presenter {
   readonly events: EventCollection
   readonly finder: EventFinder
   readonly subjects: SubjectReader
+  /** Why there is no such event. */
+  readonly absent: (organizationId: string, eventId: string) => Promise<AnnalsError>
 }
 
 /** Terms of one event that are looked up: an event with more targets is related by its first. */
 const maxTerms = 20
 
-/** @throws AnnalsError `not_found`; `forbidden` where the session is asked for without the grant */
+/** @throws AnnalsError `not_found` | `expired`; `forbidden` where the session is asked for without the grant */
 export async function relatedTo(
-  { events, finder, subjects, present }: RelatedDependencies,
+  { events, finder, subjects, present, absent }: RelatedDependencies,
   organization: IntakeOrganization,
   eventId: string,
   { by, withinMs, limit }: RelatedRequest,
@@ -61,7 +63,7 @@ export async function relatedTo(
   if (wanted.includes('session') && !reader.personal)
     throw new AnnalsError('forbidden', 'Events of the same session need a key with the personal grant.')
   const event = (await finder.find(keyset.organizationId, [eventId])).get(eventId)
-  if (event === undefined) throw notFound()
+  if (event === undefined) throw await absent(keyset.organizationId, eventId)
   const session = wanted.includes('session') ? await sessionOf(event, keyset, subjects) : undefined
   const shared = sharedTerms(event, wanted, session)
   const criteria = {

@@ -84,6 +84,11 @@ export const problemTable: Readonly<Record<ErrorCode, ProblemKind>> = {
     title: 'The organization is offboarded',
     meaning: 'It takes nothing any more, its keys are or will be destroyed, and its id is never given again.',
   },
+  expired: {
+    status: 410,
+    title: 'It has expired',
+    meaning: 'It was there, and was deleted when its time was over. What is left of an event is its proof.',
+  },
   not_complete: {
     status: 409,
     title: 'The erasure is not complete',

@@ -163,7 +163,9 @@ async function ifThere<Value>(work: () => Promise<Value>): Promise<Value | undef
   try {
     return await work()
   } catch (error) {
-    if (error instanceof AnnalsClientError && error.code === 'not_found') return undefined
+    const isGone =
+      error instanceof AnnalsClientError && (error.code === 'not_found' || error.code === 'expired')
+    if (isGone) return undefined
     throw error
   }
 }

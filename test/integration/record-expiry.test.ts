@@ -88,11 +88,27 @@ test('records of seven years go after their content, behind a sealed event, and 
   expect(content.kind).toBe('content')
   // Not before the content: whoever asks.
   expect(await expirer().rewrite({ ...content, kind: 'records' })).toBe('not_due')
+  const [id = ''] = accepted
+  const path = (of: string, event = id) => `/v1/organizations/${of}/events/${event}`
+  const status = async (of: string, event = id) => (await world.request('GET', path(of, event))).status
+  expect(await status(organizationId)).toBe(200)
   await expireSegment(world, expirer(), content)
   const records = await due(organizationId)
+  // Who may read the organization is told; of another one, and of what never was, nothing can be told apart.
+  expect((await world.request('GET', path(organizationId))).body).toMatchObject({
+    code: 'expired',
+    status: 410,
+  })
+  expect((await world.request('GET', `${path(organizationId)}/related`)).status).toBe(410)
+  await world.api.core.eventOrganizations.ensure('org_other', 'system')
+  const unknown = 'evt_01h455vb4pex5vsknk084sn02q'
+  expect([
+    await status('org_other'),
+    await status('org_other', unknown),
+    await status(organizationId, unknown),
+  ]).toEqual([404, 404, 404])
   expect(records).toEqual({ ...content, kind: 'records' })
-  const [id = ''] = accepted
-  const proof = `/v1/organizations/${organizationId}/events/${id}/proof`
+  const proof = `${path(organizationId)}/proof`
   const json = { headers: { accept: 'application/json' } }
   expect((await world.request('GET', proof, json)).body).toMatchObject({
     record: expect.stringContaining(id) as unknown,
@@ -108,8 +124,9 @@ test('records of seven years go after their content, behind a sealed event, and 
   const hot = await hotRecords(organizationId)
   expect(accepted.filter((one) => hot.some((record) => record.includes(one)))).toEqual([])
   expect(hot.filter((record) => record === '')).toHaveLength(5)
-  const { status, body } = await world.request('GET', proof, json)
-  expect([status, body]).toMatchObject([200, { id, record: null, index: 2 }])
+  expect(await status(organizationId)).toBe(410)
+  const proved = await world.request('GET', proof, json)
+  expect([proved.status, proved.body]).toMatchObject([200, { id, record: null, index: 2 }])
   const feed = await world.request('GET', `/v1/organizations/${organizationId}/feed?limit=10`)
   const { data } = feed.body as { data: { id: string }[] }
   expect(data.find((entry) => entry.id === id)).toMatchObject({ content: 'absent' })
