@@ -65,10 +65,15 @@ const stands = (bytes: Buffer, { words, bytes: exact }: Sought): boolean => {
   return exact.some((one) => text.includes(one)) || words.some((word) => lower.includes(word))
 }
 
-/** Bytes, and what they hold packed. */
-function unpacked(bytes: Buffer): Buffer[] {
+/** Bytes, and what they hold packed. Some random bytes begin as gzip does; a file by such a name has to unpack. */
+function unpacked(bytes: Buffer, name = ''): Buffer[] {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return [bytes]
-  return [bytes, gunzipSync(bytes)]
+  try {
+    return [bytes, gunzipSync(bytes)]
+  } catch (error) {
+    if (name.endsWith('.gz')) throw error
+    return [bytes]
+  }
 }
 
 /** Every Buffer inside of a document. */
@@ -115,7 +120,7 @@ export async function scanFolder(folder: string, sought: Sought, other: string):
     const path = join(entry.parentPath, entry.name)
     if (path.split('/').includes(other)) continue
     if (stands(Buffer.from(path.slice(folder.length)), sought)) hits.push(path)
-    if (entry.isFile() && unpacked(await readFile(path)).some((bytes) => stands(bytes, sought)))
+    if (entry.isFile() && unpacked(await readFile(path), path).some((bytes) => stands(bytes, sought)))
       hits.push(path)
   }
   return hits.sort()
@@ -138,7 +143,7 @@ export async function scanBucket(
       versions += 1
       const object = await client.send(new GetObjectCommand({ Bucket: bucket, Key, VersionId }))
       const bytes = Buffer.from((await object.Body?.transformToByteArray()) ?? [])
-      if ([Buffer.from(Key), ...unpacked(bytes)].some((one) => stands(one, sought)))
+      if ([Buffer.from(Key), ...unpacked(bytes, Key)].some((one) => stands(one, sought)))
         hits.push(`${Key} ${VersionId ?? ''}`)
     }
     if (page.IsTruncated !== true) return { versions, hits: hits.sort() }
