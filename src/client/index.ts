@@ -11,7 +11,8 @@ import { withKey } from './keys.js'
 import { pages } from './pages.js'
 import { EventQueue, type QueueOptions } from './queue.js'
 import { streamByBatch } from './stream-by-batch.js'
-import { streamLines, type StreamLinesOptions } from './stream.js'
+import type { StreamLinesOptions } from './stream-options.js'
+import { streamLines } from './stream.js'
 import { canStream } from './surroundings.js'
 import { createTransport, requestJson, type Send } from './transport.js'
 import type {
@@ -27,7 +28,7 @@ import type { StreamItem } from './window.js'
 
 export { AnnalsClientError, type ClientErrorCode, type Problem } from './errors.js'
 export type { EventQueue, QueueOptions } from './queue.js'
-export type { StreamLinesOptions } from './stream.js'
+export type { StreamLinesOptions } from './stream-options.js'
 export type * from './types.js'
 export type { StreamItem } from './window.js'
 

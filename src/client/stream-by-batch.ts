@@ -1,13 +1,18 @@
-/** What a stream does where requests cannot be streamed (browsers): the same events, batch by batch. */
+/** What a stream does where requests cannot be streamed (browsers, some runtimes): the same events, batch by batch. */
 import { postTexts } from './batches.js'
+import { pause } from './backoff.js'
 import { AnnalsClientError } from './errors.js'
-import type { StreamLinesOptions } from './stream.js'
+import { callBack, letGo, type StreamLinesOptions } from './stream-options.js'
 import type { Send } from './transport.js'
 import type { RetryOptions, StreamCounts } from './types.js'
 import type { StreamItem } from './window.js'
 
 const maxBatchEvents = 500
 const maxBatchCharacters = 4 * 1_048_576
+/** An event waits so long for others to go with it. */
+const lingerMs = 10
+/** Between two looks at a source that has nothing: timers have an end. */
+const longMs = 2 ** 31 - 1
 
 /** @throws as `streamLines` */
 export async function streamByBatch<Tag>(
@@ -29,11 +34,12 @@ export async function streamByBatch<Tag>(
       if (!(outcome instanceof AnnalsClientError)) counts[outcome.replayed ? 'replayed' : 'accepted'] += 1
       else if (outcome.temporary || outcome.problem === undefined) throw outcome
       else {
+        const { problem } = outcome
         counts.rejected += 1
-        onFailure?.({ tag, problem: outcome.problem })
+        callBack(() => onFailure?.({ tag, problem }))
       }
     })
-    onProgress?.({ counts: { ...counts }, tag: last.tag })
+    callBack(() => onProgress?.({ counts: { ...counts }, tag: last.tag }))
     if (counts.rejected >= maxFailures) {
       throw new AnnalsClientError('too_many_failures', `${maxFailures} events were refused.`, { status: 422 })
     }
@@ -41,16 +47,51 @@ export async function streamByBatch<Tag>(
 
   let waiting: StreamItem<Tag>[] = []
   let characters = 0
-  for await (const batch of batches) {
-    for (const item of batch) {
-      waiting.push(item)
-      characters += item.text.length
-      if (waiting.length < maxBatchEvents && characters < maxBatchCharacters) continue
-      await flush(waiting)
-      waiting = []
-      characters = 0
-    }
+  async function flushAll(): Promise<void> {
+    const items = waiting
+    waiting = []
+    characters = 0
+    await flush(items)
   }
-  await flush(waiting)
-  return counts
+
+  const source = batches[Symbol.asyncIterator]()
+  let next: Promise<IteratorResult<readonly StreamItem<Tag>[], unknown>> | undefined
+  try {
+    for (;;) {
+      next ??= source.next()
+      const result = await untilReady(next, waiting.length > 0 ? lingerMs : undefined, signal)
+      if (result === 'not yet') {
+        await flushAll()
+        continue
+      }
+      next = undefined
+      if (result.done === true) break
+      for (const item of result.value) {
+        waiting.push(item)
+        characters += item.text.length
+        if (waiting.length >= maxBatchEvents || characters >= maxBatchCharacters) await flushAll()
+      }
+    }
+    await flushAll()
+    return counts
+  } finally {
+    await letGo(source, next, signal)
+  }
+}
+
+/** Waits for the source: so long where something is to be sent meanwhile, and until the caller gives up. */
+async function untilReady<Result>(
+  next: Promise<Result>,
+  ms: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Result | 'not yet'> {
+  const over = new AbortController()
+  const stop = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal])
+  const waits = pause(ms ?? longMs, stop).then(() => 'not yet' as const)
+  try {
+    return await Promise.race([next, waits])
+  } finally {
+    waits.catch(() => undefined)
+    over.abort()
+  }
 }

@@ -9,18 +9,10 @@ import { answerLines, type AnswerLine } from './answer-lines.js'
 import { aborted, Backoff, pause } from './backoff.js'
 import { AnnalsClientError, errorOfProblem, isTemporaryStatus } from './errors.js'
 import { failureOf, type Send } from './transport.js'
-import type { RetryOptions, StreamCounts, StreamFailure } from './types.js'
+import { streamByBatch } from './stream-by-batch.js'
+import { callBack, letGo, type StreamLinesOptions } from './stream-options.js'
+import type { RetryOptions, StreamCounts } from './types.js'
 import { Window, type Entry, type StreamItem } from './window.js'
-
-export interface StreamLinesOptions<Tag> {
-  /** Called for each event that is refused for good, in no particular order. */
-  readonly onFailure?: ((failure: StreamFailure<Tag>) => void) | undefined
-  /** Everything up to the event with this tag is stored, or was handed to `onFailure`. */
-  readonly onProgress?: ((progress: { readonly counts: StreamCounts; readonly tag: Tag }) => void) | undefined
-  /** So many refusals end the stream. Default 1,000. */
-  readonly maxFailures?: number | undefined
-  readonly signal?: AbortSignal | undefined
-}
 
 const maxChunkCharacters = 65_536
 /** An event that is refused for a passing reason so often is given up. */
@@ -44,6 +36,8 @@ export async function streamLines<Tag>(
     while (!state.finished) {
       const before = state.answeredCount
       const failure = await new Session(send, state, options.signal).run()
+      // Nothing was taken from the source yet, so that another way can have all of it.
+      if (failure === 'refused') return await streamByBatch(send, state.untouched(), options)
       if (failure === undefined) continue
       if (!failure.temporary) throw failure
       if (state.answeredCount > before) backoff.reset()
@@ -65,6 +59,7 @@ class StreamState<Tag> {
   #next: Promise<IteratorResult<readonly StreamItem<Tag>[], unknown>> | undefined
   #leftOver: StreamItem<Tag>[] = []
   #sourceOver = false
+  #begun = false
   #stored = { accepted: 0, replayed: 0 }
   #rejected = 0
   answeredCount = 0
@@ -93,9 +88,20 @@ class StreamState<Tag> {
 
   unanswered = () => this.#window.unanswered()
 
+  /** Has anything of the source been taken? */
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /** The source, as whoever takes it over gets it. */
+  untouched(): AsyncIterable<readonly StreamItem<Tag>[]> {
+    return { [Symbol.asyncIterator]: () => this.#source }
+  }
+
   /** Waits until the source has something, or is over. Safe to be left and called again. */
   async ready(): Promise<void> {
     if (this.#sourceOver || this.#leftOver.length > 0) return
+    this.#begun = true
     const next = (this.#next ??= this.#source.next())
     const result = await next
     // Another session may have taken it while this one waited.
@@ -148,19 +154,7 @@ class StreamState<Tag> {
     if (last !== undefined) callBack(() => this.#options.onProgress?.({ counts: this.counts, tag: last.tag }))
   }
 
-  async release(): Promise<void> {
-    await this.#next?.catch(() => undefined)
-    await this.#source.return?.()
-  }
-}
-
-/** A callback that fails ends the stream: it is no failure of the connection. */
-function callBack(call: () => void): void {
-  try {
-    call()
-  } catch (error) {
-    throw new AnnalsClientError('aborted', 'A callback of the stream failed.', { cause: error })
-  }
+  release = () => letGo(this.#source, this.#next, this.#options.signal)
 }
 
 /** One connection. */
@@ -174,6 +168,7 @@ class Session<Tag> {
   readonly #held = new Set<Entry<Tag>>()
   #counted = { accepted: 0, replayed: 0 }
   #over = false
+  #pulled = false
   #sourceFailure: { readonly error: unknown } | undefined
   #wake: (() => void) | undefined
 
@@ -185,8 +180,11 @@ class Session<Tag> {
     this.#again = state.unanswered()
   }
 
-  /** Until the server's last line. @returns the passing failure it ended with, or undefined */
-  async run(): Promise<AnnalsClientError | undefined> {
+  /**
+   * Until the server's last line.
+   * @returns the passing failure it ended with, or undefined; `refused` where `fetch` sends no streams
+   */
+  async run(): Promise<AnnalsClientError | 'refused' | undefined> {
     const controller = new AbortController()
     const onAbort = () => controller.abort(this.signal?.reason)
     if (this.signal?.aborted === true) throw aborted(this.signal)
@@ -208,6 +206,7 @@ class Session<Tag> {
     } catch (error) {
       const failure = this.#sourceFailure
       if (failure !== undefined) throw failure.error
+      if (this.#isRefused(error)) return 'refused'
       if (error instanceof AnnalsClientError && !error.temporary) throw error
       return failureOf(error, this.signal)
     } finally {
@@ -218,11 +217,23 @@ class Session<Tag> {
     }
   }
 
+  /**
+   * Does `fetch` refuse bodies that are streams, or send something else in their place? Then it fails over its arguments,
+   * or the server answers lines that were never sent; and nobody has read the body.
+   */
+  #isRefused(error: unknown): boolean {
+    if (this.#pulled || this.state.begun || !(error instanceof AnnalsClientError)) return false
+    // What goes wrong on the network has a cause.
+    const { cause } = error
+    return error.code === 'unexpected_answer' || (cause instanceof TypeError && cause.cause === undefined)
+  }
+
   #body(): ReadableStream<Uint8Array> {
     const encoder = new TextEncoder()
     return new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
+          this.#pulled = true
           try {
             const entries = await this.#nextToSend()
             if (this.#over) return

@@ -263,6 +263,114 @@ describe('a stream', () => {
   })
 })
 
+describe('a stream where fetch sends no streams', () => {
+  const refusing: typeof fetch = (input, init) =>
+    init?.body instanceof ReadableStream
+      ? Promise.reject(new TypeError('ReadableStream bodies are not supported'))
+      : fetch(input, init)
+  /** As those do that make a text of whatever they get. */
+  const garbling: typeof fetch = (input, init) =>
+    init?.body instanceof ReadableStream
+      ? fetch(input, { ...init, body: '[object ReadableStream]' })
+      : fetch(input, init)
+  const by = (used: typeof fetch, retry = { baseMs: 5, maxMs: 20, giveUpAfterMs: 5_000 }) =>
+    createClient({ url: world.url, key: world.ownerKey, retry, fetch: used })
+
+  test.each([
+    ['refuses', refusing, 'org_refusing'],
+    ['garbles', garbling, 'org_garbling'],
+  ])('that %s them keeps its promises by batches', async (_name, used, organizationId) => {
+    const events = many(1_200, organizationId)
+    events[7] = event(organizationId, { action: 'a b' })
+    const failures: StreamFailure<number>[] = []
+    const progress: number[] = []
+    const counts = await by(used).stream(events, {
+      onFailure: (failure) => failures.push(failure),
+      onProgress: ({ tag }) => progress.push(tag),
+    })
+    expect(counts).toEqual({ accepted: 1_199, replayed: 0, rejected: 1 })
+    expect(failures.map(({ tag, problem }) => [tag, problem.code])).toEqual([[7, 'invalid']])
+    expect(progress).toEqual([...progress].sort((a, b) => a - b))
+    expect(progress.at(-1)).toBe(1_199)
+    expect(await stored(organizationId)).toBe(1_199)
+  })
+
+  test('takes an async source as it comes, and lets go of it', async () => {
+    let release: (() => void) | undefined
+    let released = false
+    async function* source() {
+      try {
+        yield event('org_live_batch')
+        await new Promise<void>((resolve) => {
+          release = resolve
+        })
+        yield event('org_live_batch')
+      } finally {
+        released = true
+      }
+    }
+    const streaming = by(refusing).stream(source())
+    await expect.poll(() => stored('org_live_batch')).toBe(1)
+    release?.()
+    expect(await streaming).toEqual({ accepted: 2, replayed: 0, rejected: 0 })
+    expect(released).toBe(true)
+  })
+
+  test('goes on after answers that were lost, and stores nothing twice', async () => {
+    let requests = 0
+    const losing: typeof fetch = async (input, init) => {
+      const response = await refusing(input, init)
+      requests += 1
+      if (requests % 2 === 0) return response
+      await response.text()
+      throw new TypeError('fetch failed', { cause: new Error('ECONNRESET') })
+    }
+    const counts = await by(losing).stream(many(1_100, 'org_lost_batch'))
+    expect(counts.accepted + counts.replayed).toBe(1_100)
+    expect(counts.replayed).toBeGreaterThan(0)
+    expect(await stored('org_lost_batch')).toBe(1_100)
+  })
+
+  test('ends at the limit of refusals, when the caller gives up, and with what source and callbacks throw', async () => {
+    const bad = Array.from({ length: 600 }, () => event('org_bad_batch', { action: 'a b' }))
+    await expect(by(refusing).stream(bad, { maxFailures: 10 })).rejects.toMatchObject({
+      code: 'too_many_failures',
+    })
+    async function* endless() {
+      yield event('org_given_up')
+      await new Promise<void>(() => undefined)
+    }
+    const giveUp = new AbortController()
+    const waiting = by(refusing).stream(endless(), {
+      signal: giveUp.signal,
+      onProgress: () => giveUp.abort(),
+    })
+    await expect(waiting).rejects.toMatchObject({ code: 'aborted' })
+    async function* broken() {
+      yield event('org_broken_batch')
+      await Promise.resolve()
+      throw new RangeError('the source broke')
+    }
+    await expect(by(refusing).stream(broken())).rejects.toThrow(RangeError)
+    const failing = { onProgress: () => expect.unreachable() }
+    await expect(by(refusing).stream([event('org_callback')], failing)).rejects.toMatchObject({
+      code: 'aborted',
+    })
+    expect(await by(refusing).stream([])).toEqual({ accepted: 0, replayed: 0, rejected: 0 })
+  })
+
+  test('is not given up for a server that is away for a moment: it streams when that is there', async () => {
+    let bodies = 0
+    const away: typeof fetch = (input, init) => {
+      bodies += 1
+      if (init?.body instanceof ReadableStream && bodies > 1) return fetch(input, init)
+      return Promise.reject(new TypeError('fetch failed', { cause: new Error('ECONNREFUSED') }))
+    }
+    expect(await by(away).stream(many(10, 'org_away'))).toMatchObject({ accepted: 10 })
+    expect(bodies).toBe(2)
+  })
+})
+
 test('lists and searches go over all pages', async () => {
   await client().postBatch(many(450, 'org_pages'))
   const seen = new Set<string>()
