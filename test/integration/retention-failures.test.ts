@@ -27,6 +27,8 @@ function faulty(at: number, kind: FaultKind): { wrap: Wrap; calls: () => number 
           const hit = calls === at || (kind === 'killed' && calls > at)
           const call = () => Reflect.apply(value, object, args) as unknown
           if (name === 'list' || name === 'versions' || name === 'aggregate') return call()
+          // A collection's answer is a cursor: what waits is the reading of it.
+          if (name === 'find' && 'collectionName' in object) return wrap(call() as object)
           calls += 1
           if (!hit) return call()
           // Nothing persists by reading.
