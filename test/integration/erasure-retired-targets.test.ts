@@ -2,11 +2,13 @@
 import { rename } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { failureOf } from '../../activities/erasing.js'
+import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
 import type { Attestation } from '../../src/erasure/contract.js'
 import type { ErasingDependencies } from '../../src/erasure/erasing.js'
 import type { ErasureTarget } from '../../src/erasure/targets/contract.js'
 import { newReference } from '../../src/ids.js'
 import { archiveAll, canaryIdentifiers, hitsOf, person, post, spread } from '../support/archived-person.js'
+import { completingLater, sevenDays, storeRequest } from '../support/certificates.js'
 import { erasingRun, type ErasingRun, type ErasingRunOptions } from '../support/erasing.js'
 import { openWorld, type World } from '../support/world.js'
 
@@ -78,6 +80,33 @@ test('a target that was removed since the scoping stops the request before anybo
   const reading = await readingOf(run)
   expect(reading?.retired).toEqual(['crm_mirror'])
   expect(reading?.places.map(({ name }) => name)).not.toContain('crm_mirror')
+
+  // Nobody verified that place: the certificate says so, and who says what of it.
+  const { core } = world.api
+  const siem = { target: 'siem', principal: newReference('prn'), at: new Date() }
+  await storeRequest(core, run, { attestations: [...attestations, siem] })
+  expect(await completingLater(core).complete(run, sevenDays)).toEqual({
+    result: 'completed_with_exceptions',
+  })
+  const stored = await core.erasing.certificates.find(run)
+  const { certificate } = erasureCertificateFileSchema.parse(JSON.parse(stored?.bytes.toString('utf8') ?? ''))
+  const [{ principal, at, ...said } = retired('')] = attestations
+  expect(certificate.verification).toMatchObject({
+    attested: [{ target: 'siem', by: siem.principal }],
+    retired: [{ ...said, by: principal, at: at.toISOString() }],
+    credentials: 'shared',
+  })
+  await core.db
+    .collection('erasureRequests')
+    .updateOne({ requestId: run.requestId }, { $set: { state: 'completed_with_exceptions' } })
+  const page = await world.request(
+    'GET',
+    `/v1/organizations/org_removed/erasures/${run.requestId}/certificate`,
+    {
+      headers: { accept: 'text/html' },
+    },
+  )
+  expect(page.text).toContain('disks shredded, protocol 7')
 })
 
 test('one that is removed when everything is erased keeps the request from being verified, by its name', async () => {
