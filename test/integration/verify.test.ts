@@ -114,6 +114,8 @@ describe('what is done to events', () => {
     ['actorType', { actorType: 'service' }],
     ['targetTypes', { targetTypes: ['squad'] }],
     ['version', { version: 2 }],
+    ['category', { category: 'automation' }],
+    ['receivedAt', { receivedAt: new Date(0) }],
   ])('finds an edited envelope: %s', async (name, change) => {
     const one = await sealedLog(2)
     await events().updateOne({ _id: documentOf(one, 1) }, { $set: change })
@@ -270,6 +272,14 @@ describe('what is done to the log', () => {
     await log().tiles.updateOne({ _id: tileId(one) }, { $set: { hashes: Buffer.from(hashes ?? []) } })
     const found = places(await verify(one))
     expect(found[0]).toMatch(/^tile_missing at tile\/0\/000\.p\/7/)
+  })
+
+  it('finds a full tile that was truncated', async () => {
+    const one = await sealedLog(300)
+    const tile = await log().tiles.findOne({ _id: tileId(one) })
+    const hashes = Buffer.from(tile?.hashes.subarray(0, 255 * 32) ?? [])
+    await log().tiles.updateOne({ _id: tileId(one) }, { $set: { hashes } })
+    expect(places(await verify(one))[0]).toMatch(/^tile_missing at tile\/0\/000/)
   })
 
   it('finds a record that was edited or taken away', async () => {
