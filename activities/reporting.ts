@@ -8,6 +8,8 @@ import type { StepProgress } from '../src/retention/contract.js'
 export interface Step {
   /** What the next heartbeats say: leaves, or events, so far, and the bytes of them. */
   readonly onProgress: (done: number, bytes?: number) => void
+  /** Tells Temporal where the step is, at once and in every heartbeat after: what its next attempt begins from. */
+  readonly say: (place: unknown) => void
   /** The worker is stopping, or the activity was cancelled. */
   readonly signal: AbortSignal
 }
@@ -53,8 +55,13 @@ export function createReporting({ stopping, codeOf, onFailure, interruption }: R
       if (workflowExecution !== undefined) await keep?.(progress, workflowExecution).catch(() => undefined)
       keeping = undefined
     }
+    let place: unknown
+    const say = (told: unknown) => {
+      place = told
+      context.heartbeat(place)
+    }
     const timer = setInterval(() => {
-      context.heartbeat(progress)
+      context.heartbeat(place ?? progress)
       // One at a time: a database that answers slowly is not asked again meanwhile.
       if (progress.done > 0) keeping ??= keepOne()
     }, beatEveryMs)
@@ -63,7 +70,7 @@ export function createReporting({ stopping, codeOf, onFailure, interruption }: R
       progress = { ...progress, done, bytes: bytes ?? progress.bytes }
     }
     try {
-      const result = await body({ onProgress, signal })
+      const result = await body({ onProgress, say, signal })
       await keeping
       if (progress.done > 0) await keepOne()
       return result

@@ -2,11 +2,10 @@
  * The activities of a rotation of the period key. Each may run any number of times; what failed leaves as one of
  * `rotationReasons` alone, since errors of files and databases name paths and values.
  */
-import { ApplicationFailure, Context } from '@temporalio/activity'
+import { Context } from '@temporalio/activity'
 import { z } from 'zod'
 import {
   keyHolders,
-  permanentReasons,
   type KeysLeft,
   type RemoveOutcome,
   type RotationReason,
@@ -15,6 +14,7 @@ import type { RewrapPlace, Rotator } from '../src/key-rotation/rotator.js'
 import { KeyError } from '../src/keys/wrapping.js'
 import type { Logger } from '../src/logging.js'
 import { isMongoUnavailable } from '../src/mongo/unavailable.js'
+import { createReporting } from './reporting.js'
 
 export interface RotationActivities {
   /** @param run names the rotation */
@@ -28,11 +28,11 @@ export interface RotationActivities {
 export interface RotationActivityDependencies {
   readonly rotator: Rotator
   readonly logger: Logger
+  /** The worker is stopping: another one goes on from where this one is. */
+  readonly stopping: AbortSignal
   /** Counts for the figures of this process. */
   readonly onRewrapped?: (keys: number) => void
 }
-
-const beatEveryMs = 5_000
 
 /** What a heartbeat says; whatever else stands there is of another version, and the pass begins anew. */
 const placeSchema: z.ZodType<RewrapPlace> = z.object({
@@ -42,29 +42,15 @@ const placeSchema: z.ZodType<RewrapPlace> = z.object({
 })
 
 export function createRotationActivities(deps: RotationActivityDependencies): RotationActivities {
-  const { rotator, logger, onRewrapped = () => undefined } = deps
+  const { rotator, logger, stopping, onRewrapped = () => undefined } = deps
 
-  /** Beats by a timer of its own: a database that answers slowly must not look like a dead worker. */
-  async function reporting<T>(body: (say: (place: RewrapPlace) => void) => Promise<T>): Promise<T> {
-    const context = Context.current()
-    let latest: RewrapPlace | undefined
-    const timer = setInterval(() => context.heartbeat(latest), beatEveryMs)
-    try {
-      return await body((place) => {
-        latest = place
-        context.heartbeat(place)
-        context.cancellationSignal.throwIfAborted()
-      })
-    } catch (error) {
-      if (context.cancellationSignal.aborted) throw error
-      const type = reasonOf(error)
-      logger.warn('keys.rotation_interrupted', { code: type, error })
-      const nonRetryable = permanentReasons.some((reason) => reason === type)
-      throw ApplicationFailure.create({ message: type, type, nonRetryable })
-    } finally {
-      clearInterval(timer)
-    }
-  }
+  const reporting = createReporting({
+    stopping,
+    codeOf: reasonOf,
+    onFailure(code, error) {
+      logger.warn('keys.rotation_interrupted', { code, error })
+    },
+  })
 
   return {
     beginRotation: (run) =>
@@ -74,18 +60,19 @@ export function createRotationActivities(deps: RotationActivityDependencies): Ro
         return { period }
       }),
     switchPeriod: (period) =>
-      reporting(async () => {
-        await rotator.switch(period, () => Context.current().heartbeat())
+      reporting(async ({ signal }) => {
+        await rotator.switch(period, () => signal.throwIfAborted())
         logger.info('keys.rotation_switched', { version: period })
       }),
     rewrapKeys: () =>
-      reporting(async (say) => {
+      reporting(async ({ say, signal }) => {
         const told = placeSchema.safeParse(Context.current().info.heartbeatDetails)
         let counted = 0
         const rewrapped = await rotator.rewrap(told.success ? told.data : undefined, (place) => {
           onRewrapped(place.rewrapped - counted)
           counted = place.rewrapped
           say(place)
+          signal.throwIfAborted()
         })
         logger.info('keys.rotation_rewrapped', { count: rewrapped })
         return { rewrapped }

@@ -48,7 +48,7 @@ export interface WorkerDependencies {
   /** Likewise. */
   readonly releasing?: Omit<ReleasingActivityDependencies, 'stopping'>
   /** Of the queue `erasure`, too. Without it rotations of the period key wait for a worker that has it. */
-  readonly rotating?: RotationActivityDependencies
+  readonly rotating?: Omit<RotationActivityDependencies, 'stopping'>
 }
 
 export interface TaskQueue {
@@ -83,7 +83,7 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
         ...(redacting === undefined ? {} : createRedactionActivities({ ...redacting, stopping })),
         ...(offboarding === undefined ? {} : createOffboardingActivities({ ...offboarding, stopping })),
         ...(releasing === undefined ? {} : createReleasingActivities({ ...releasing, stopping })),
-        ...(rotating === undefined ? {} : createRotationActivities(rotating)),
+        ...(rotating === undefined ? {} : createRotationActivities({ ...rotating, stopping })),
       }
     },
   },
