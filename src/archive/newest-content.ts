@@ -1,6 +1,7 @@
 /**
  * After a database was restored from a backup: its rows name revisions of content that an erasure has replaced since, and
- * whose bytes are gone. The newest revision that lies in the archive is the one that counts.
+ * whose bytes are gone. The newest revision that lies in the archive is the one that counts. The same of records that have
+ * expired since: the newest leaves stand in their place, if the records are there no more.
  */
 import type { ClientSession, Collection, Db, MongoClient } from 'mongodb'
 import { collectionNames } from '../mongo/collections.js'
@@ -8,9 +9,10 @@ import { inTransaction } from '../mongo/transaction.js'
 import type { SegmentDocument } from './contract.js'
 import type { ArchiveKeys } from './segment-keys.js'
 import { SegmentFault } from './segment-fault.js'
-import { openContentManifest } from './segment-manifest.js'
-import { contentManifestPath, parseSegmentPath, segmentPrefix } from './segment-paths.js'
+import { openContentManifest, openLeavesManifest } from './segment-manifest.js'
+import { contentManifestPath, leavesManifestPath, parseSegmentPath, segmentPrefix } from './segment-paths.js'
 import { readObject } from './segment-reader.js'
+import type { Verifier } from '../transparency-log/note.js'
 import type { SegmentsStore } from './segments-store.js'
 import type { ArchiveStore } from './stores/contract.js'
 
@@ -19,7 +21,7 @@ export interface NewestContentDependencies {
   readonly db: Db
   readonly store: ArchiveStore
   readonly keys: ArchiveKeys
-  readonly segments: Pick<SegmentsStore, 'recordContent'>
+  readonly segments: Pick<SegmentsStore, 'recordContent' | 'recordLeaves'>
   /** Moves the lifecycle counter of an organization on. */
   readonly advance: (organizationId: string, session: ClientSession) => Promise<unknown>
 }
@@ -44,11 +46,35 @@ export function createNewestContent(deps: NewestContentDependencies) {
     return newest
   }
 
+  /** Points to the newest leaves where what the row names is there no more. */
+  async function pointToLeaves(segment: SegmentDocument, verifiers: readonly Verifier[]): Promise<boolean> {
+    const { organizationId, records } = segment
+    if (records === null || (await store.head(records.file.path)) !== undefined) return false
+    let revision = 0
+    for await (const { path } of store.list(segmentPrefix(segment))) {
+      const object = parseSegmentPath(path)
+      if (object?.kind === 'leavesManifest') revision = Math.max(revision, object.revision)
+    }
+    if (revision <= (records.leaves?.revision ?? 0)) return false
+    const manifestPath = leavesManifestPath(segment, revision)
+    const note = await readObject(store, manifestPath, maxManifestBytes)
+    if (note === undefined)
+      throw new SegmentFault('object_missing', manifestPath, 'it went while it was read')
+    const { manifest, sha256 } = openLeavesManifest(note, segment, revision, verifiers)
+    const { file, expired } = manifest
+    const leaves = { revision, file, manifestPath, manifestSha256: sha256, expired }
+    return inTransaction(client, async (session) => {
+      await advance(organizationId, session)
+      return segments.recordLeaves(segment, records.leaves?.revision, leaves, session)
+    })
+  }
+
   return async function pointToNewest(organizationId: string, beat: () => void): Promise<number> {
     const verifiers = await keys.verifiers()
     let moved = 0
     for await (const segment of rows.find({ organizationId, content: { $ne: null } })) {
       beat()
+      if (await pointToLeaves(segment, verifiers)) moved += 1
       const old = segment.content
       if (old === null) continue
       const revision = await newestRevision(segment)
