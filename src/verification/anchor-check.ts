@@ -82,7 +82,12 @@ export async function checkAnchoredLog(
   return check
 }
 
-function checkAnchor(anchor: AnchorProof, trust: AnchorTrust | undefined, hasher: Hasher): AnchorCheck {
+/** Checks a proof by itself, whatever log it is said to be of: is it the anchor log's, and who has cosigned it? */
+export function checkAnchor(
+  anchor: AnchorProof,
+  trust: AnchorTrust | undefined,
+  hasher: Hasher,
+): AnchorCheck {
   const { size, logId } = anchor.log
   const said = { logId: base64(logId), size }
   if (trust === undefined) return { report: { state: 'unverified', ...said, cosignedBy: [] }, findings: [] }

@@ -1,9 +1,16 @@
 /** Where a verification gets an anchor proof from, and whom it believes about it. */
+import { setTimeout } from 'node:timers/promises'
 import { anchorProofFromJson, type AnchorProof } from '../transparency-log/anchor/anchor-proof.js'
 import type { Checkpoint } from '../transparency-log/checkpoint.js'
 import { LogError } from '../transparency-log/errors.js'
 import { nodeNoteCrypto } from '../transparency-log/node-crypto.js'
-import { checkAnchoredLog, notAnchored, type AnchorCheck, type AnchorTrust } from './anchor-check.js'
+import {
+  checkAnchor,
+  checkAnchoredLog,
+  notAnchored,
+  type AnchorCheck,
+  type AnchorTrust,
+} from './anchor-check.js'
 import type { Finding } from './contract.js'
 import type { LogFolder } from './folder-source.js'
 import { tilesOf, type LogSource } from './log-source.js'
@@ -19,7 +26,15 @@ export interface AnchorOptions {
   readonly witnessKeys: readonly string[]
   /** The id that the organization's log has there, in standard base64. */
   readonly logId?: string | undefined
+  /** So many cosignatures are waited for, for half a minute: right after an entry they are on their way. */
+  readonly witnesses?: number | undefined
+  /** Between two looks; absent = a timer. */
+  readonly wait?: ((ms: number) => Promise<unknown>) | undefined
 }
+
+/** Witnesses are asked side by side, within ten seconds each, at the next turn of twenty seconds at the latest. */
+const maxLooks = 16
+const lookAgainMs = 2_000
 
 export const noAnchorKeys: AnchorOptions = { keys: [], witnessKeys: [] }
 
@@ -43,6 +58,26 @@ export async function anchorOfServer(
   server: LogServer,
   generation: number | undefined,
   options: AnchorOptions = noAnchorKeys,
+): Promise<Anchored> {
+  const { witnesses = 0, wait = setTimeout } = options
+  for (let looks = 1; ; looks += 1) {
+    const anchored = await lookAt(server, generation, options)
+    if (looks >= maxLooks || !isAwaited(anchored, witnesses)) return anchored
+    await wait(lookAgainMs)
+  }
+}
+
+/** Is it anchored, by witnesses that are known, and are too few of them there yet? */
+function isAwaited({ proof, trust }: Anchored, witnesses: number): boolean {
+  if (proof === undefined || witnesses > (trust?.log.witnessKeys?.length ?? 0)) return false
+  const { report } = checkAnchor(proof, trust, nodeRules.hasher)
+  return report.state === 'anchored' && report.cosignedBy.length < witnesses
+}
+
+async function lookAt(
+  server: LogServer,
+  generation: number | undefined,
+  options: AnchorOptions,
 ): Promise<Anchored> {
   const { anchor, damaged } = await server.anchor(generation)
   if (damaged)

@@ -250,6 +250,32 @@ describe('a server, and a copy of it', () => {
     await writeFile(join(copy, 'anchor'), before)
   })
 
+  it('is waited for while the witnesses of the newest entry are on their way, and not for ever', async () => {
+    const log = await sealedLog()
+    await anchor()
+    await grow(log.org, 2)
+    clock.pass(60_000)
+    expect(await sealing.anchoring.anchorOnce()).toBe('anchored')
+    await grow(log.org, 2)
+    const verified = async (options: AnchorOptions) =>
+      (await verifyServer({ ...serverOf(log), logKeys: log.keys, values: false, anchor: options })).anchor
+    let looks = 0
+    const never = () => Promise.resolve((looks += 1))
+    const given = await trust()
+    expect(await verified({ ...given, wait: never })).toMatchObject({ cosignedBy: [] })
+    // More than there are keys for.
+    expect(await verified({ ...given, witnesses: 2, wait: never })).toMatchObject({ cosignedBy: [] })
+    expect(looks).toBe(0)
+    expect(await verified({ ...given, witnesses: 1, wait: never })).toMatchObject({ cosignedBy: [] })
+    expect(looks).toBe(15)
+    const coming = () => sealing.anchoring.witnessOnce()
+    expect(await verified({ ...given, witnesses: 1, wait: coming })).toMatchObject({
+      state: 'anchored',
+      size: 8,
+      cosignedBy: ['witness.example/receipts'],
+    })
+  })
+
   it('is found out where it serves another history than the one that is anchored', async () => {
     const [log, other] = [await sealedLog(6), await sealedLog(6)]
     const short = await world.request('GET', `/v1/organizations/${log.org}/log/checkpoint`)

@@ -241,10 +241,11 @@ async function finish(verification: LogVerification, options: Options, output: O
   if (options.save !== undefined) await writeFile(options.save, checkpoint)
 }
 
-const anchorOptions = ({ anchorKey, witnessKey, logId }: Options): AnchorOptions => ({
+const anchorOptions = ({ anchorKey, witnessKey, logId, witnesses }: Options): AnchorOptions => ({
   keys: anchorKey,
   witnessKeys: witnessKey,
   logId,
+  witnesses,
 })
 
 /** @throws UnwitnessedError */
