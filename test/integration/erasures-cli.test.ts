@@ -61,6 +61,11 @@ test('an officer submits and verifies, a second one approves, and the first one 
     () => annals(world.keys.first, 'show', id),
     ({ out }) => out.includes(': review, due'),
   )
+  const said = ['attest', id, '--target', 'siem', '--statement', 'searched: nothing']
+  expect((await annals(world.keys.first, ...said)).exitCode).toBe(0)
+  // It has not stopped for it: there is nothing to retire.
+  expect((await annals(world.keys.second, ...said, '--outcome', 'destroyed')).exitCode).toBe(5)
+  expect((await annals(world.keys.second, ...said, '--outcome', 'lost')).exitCode).toBe(2)
   const own = await annals(world.keys.first, 'approve', id)
   expect(own.exitCode).toBe(5)
   const approved = await annals(

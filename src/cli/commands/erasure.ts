@@ -47,7 +47,11 @@ const answerSchema = z.looseObject({
   duplicateOf: z.string().nullable(),
   needsOperator: z.looseObject({ reason: z.string(), targets: z.array(z.string()) }).nullable(),
   scope: z
-    .looseObject({ targets: z.array(z.object({ target: z.string(), items: z.number(), held: z.number() })) })
+    .looseObject({
+      targets: z.array(
+        z.object({ target: z.string(), status: z.string(), items: z.number(), held: z.number() }),
+      ),
+    })
     .nullish(),
   recipients: z
     .array(
@@ -241,6 +245,7 @@ const examples: Readonly<Record<string, string>> = {
   'verify-identity': ' --method "signed in and confirmed by e-mail" --result verified',
   approve: ' --exempt "billing.*=17(3)(b)"',
   deny: ' --ground "17(3)(e)" --note "claims are pending"',
+  attest: ' --target siem --statement "searched: nothing"',
   extend: ' --reason "many records in three systems"',
 }
 
@@ -284,8 +289,8 @@ function textOf(request: z.infer<typeof answerSchema>): string {
       ? []
       : [`  needs an operator: ${[needsOperator.reason, ...needsOperator.targets].join(', ')}`]),
     ...(scope?.targets ?? []).map(
-      ({ target, items, held }) =>
-        `  ${target}: ${String(items)}${held === 0 ? '' : `, ${String(held)} held`}`,
+      ({ target, status, items, held }) =>
+        `  ${target}: ${status === 'counted' ? String(items) : status}${held === 0 ? '' : `, ${String(held)} held`}`,
     ),
     ...recipients.map(recipientLine),
     ...(state.startsWith('completed')

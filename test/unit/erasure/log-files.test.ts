@@ -71,8 +71,11 @@ test('a line across the parts that a file is read in is one line, and one too lo
     join(folder, 'b.log'),
     `first\n${'y'.repeat(3_000_000)} ${email} ${'z'.repeat(3_000_000)}\n`,
   )
+  // Across the place where a line that goes on and on is cut: behind five parts.
+  await writeFile(join(folder, 'c.log'), `${'w'.repeat(5 * 262_144 - 8)} ${email} ${'w'.repeat(262_144)}`)
   const { places } = await look()
   expect(places).toContain('log_files/a.log:2')
+  expect(places).toContain('log_files/c.log:1')
   expect(new Set(places.filter((place) => place.includes('b.log')))).toEqual(new Set(['log_files/b.log:2']))
 })
 
