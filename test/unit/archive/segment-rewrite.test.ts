@@ -83,6 +83,35 @@ test('content that expired is gone, what is held or erased verifies as before, a
   expect(verified).toMatchObject({ leaves: 600, events: 0, expired: 600 })
 })
 
+test('what a rewrite that died left goes with the next one; what somebody may have recorded since stays', async () => {
+  const archive = await testArchive()
+  const segment = await archive.archive(logOf(20), [20])
+  const revisions = async () => {
+    const found = new Set<string>()
+    for await (const { path } of archive.store.versions('')) {
+      const [, revision] = /content\.(\d+)\./.exec(path) ?? []
+      if (revision !== undefined) found.add(revision)
+    }
+    return [...found].sort()
+  }
+  const without = (gone: number) =>
+    archive.writer.rewriteContent(segment, (leaves) =>
+      leaves.map(({ index, event }) => (index === gone ? undefined : event)),
+    )
+  // It dies before anybody hears of its revision, and the next one decides otherwise.
+  expect((await without(3)).content.revision).toBe(2)
+  const next = await without(4)
+  expect(next.content.revision).toBe(3)
+  // A slower one, which has recorded the second revision only now, deletes what is older and not what is newer.
+  await archive.writer.deleteOtherContent(segment, 2)
+  expect(await revisions()).toEqual(['2', '3'])
+  await archive.writer.deleteOtherContent(segment, next.content.revision)
+  expect(await revisions()).toEqual(['3'])
+  const verifiers = await archive.keys.verifiers()
+  const verified = await verifySegment(archive.store, segment, { verifiers, revision: 3, previous: null })
+  expect(verified).toMatchObject({ events: 19, expired: 1 })
+})
+
 test('a transform that would change an event writes nothing', async () => {
   const log = logOf(10)
   const archive = await testArchive()

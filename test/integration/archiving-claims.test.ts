@@ -1,4 +1,4 @@
-/** Segments of large events: bounded by their bytes beside their leaves, whatever range was planned. */
+/** Claims of ranges: shortened where their events are too large for a segment, and safe from whoever was overtaken. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createSegmentsStore } from '../../src/archive/segments-store.js'
 import { segmentsOf } from '../support/archiving.js'
@@ -82,3 +82,27 @@ test('a tile is never too large, and an export that was shortened meanwhile is n
   await drainUntilSealed(world.api.core, organizationId)
   expect((await checkRetained(world, organizationId, accepted)).archived).toBe(range.to)
 }, 60_000)
+
+test('a worker that was overtaken takes nothing back of what the one that overtook it read back', async () => {
+  const organizationId = 'org_overtaken'
+  const accepted = await sealed(organizationId, 3)
+  const range = await dueRange(world, organizationId)
+  if (range === undefined) throw new Error('nothing is due')
+  const archiver = archiverOf(world)
+  await archiver.write(range)
+  const segments = createSegmentsStore(world.api.core.db)
+  const { written, seen } = (await segments.claimOf(range)) ?? {}
+  if (!written || typeof seen !== 'number') throw new Error('it was written')
+  // Another worker has written the range anew, and read that back.
+  const anew = { ...written, content: { ...written.content, manifestSha256: 'f'.repeat(64) } }
+  await segments.keepWritten(range, anew, seen)
+  await segments.keepVerified(range, 'f'.repeat(64))
+  await segments.keepVerified(range, written.content.manifestSha256)
+  expect((await segments.claimOf(range))?.verified).toBe('f'.repeat(64))
+  // What nobody has read back is no segment, whoever says so.
+  await segments.keepWritten(range, written, seen)
+  await expect(archiver.record(range)).rejects.toThrow('only what was read back')
+  await archiveRange(archiver, range)
+  await drainUntilSealed(world.api.core, organizationId)
+  expect((await checkRetained(world, organizationId, accepted)).archived).toBe(range.to)
+})
