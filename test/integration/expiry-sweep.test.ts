@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ArchiveStoreError, type ArchiveStore } from '../../src/archive/stores/contract.js'
 import { createLogger } from '../../src/logging.js'
+import { collectionNames } from '../../src/mongo/collections.js'
 import { retentionTaskQueue, sweepWorkflowType } from '../../src/retention/contract.js'
 import { expireWorkflowId } from '../../src/retention/expiry-contract.js'
 import { createScanRecorder } from '../../src/scans/recorder.js'
@@ -134,3 +135,36 @@ test('a deletion that the archive refuses stops by its name, and goes on when it
   await drainUntilSealed(world.api.core, organizationId)
   expect(await checkRetained(world, organizationId, accepted)).toMatchObject({ expired: 3 })
 }, 240_000)
+
+test('records that are due follow their content, by the sweep, as runs of their own', async () => {
+  const organizationId = 'org_records'
+  const { core } = world.api
+  const accepted = await onDay(longAgo, async () => {
+    await core.eventOrganizations.ensure(organizationId, 'system')
+    const days = { hotDays: 183, archiveDays: 2_555, recordDays: 2_555 }
+    await core.retention.policies.put(organizationId, days, {
+      principal: 'prn_aaaaaaaaaaaaaaaaaaaaaaaaaa',
+      requestId: 'req_1',
+    })
+    const events = await accept(core, organizationId, 5)
+    await drainUntilSealed(core, organizationId)
+    return events.map(({ id }) => id)
+  })
+  // As if it had been set long ago: the grace of the default is over.
+  await core.db
+    .collection<{ organizationId: string }>(collectionNames.retentionPolicies)
+    .updateMany({ organizationId }, { $set: { since: longAgo } })
+  const answer = await world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
+  await temporal.client.workflow.getHandle((answer.body as { workflowId: string }).workflowId).result()
+  const runs = async () =>
+    (
+      (await world.request('GET', `/v1/organizations/${organizationId}/retention/runs?kind=record_expiry`))
+        .body as { data: object[] }
+    ).data
+  await expect.poll(runs, { timeout: 60_000 }).toMatchObject([{ state: 'done', counts: { deleted: 5 } }])
+  await drainUntilSealed(core, organizationId)
+  expect(await checkRetained(world, organizationId, accepted)).toMatchObject({
+    expired: 5,
+    recordsExpired: 5,
+  })
+}, 120_000)
