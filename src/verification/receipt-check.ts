@@ -29,6 +29,8 @@ export interface Receipt {
   readonly anchored?: AnchoredRecord | undefined
   /** The event's verifiable form, where the receipt has it. */
   readonly event?: unknown
+  /** The receipt was to have the event, and says that it is not there any more. */
+  readonly eventIsGone?: boolean
   /** What is said to account for values that are gone from it; read by receipt-accounts.ts. */
   readonly accounts?: readonly unknown[]
   /** What the receipt says beside that, to be held against what it proves. */
@@ -53,6 +55,11 @@ export interface ReceiptReport {
   readonly eventId: string | undefined
   readonly record: string
   readonly fields: readonly FieldReport[]
+  /**
+   * The event was asked for, and is not there any more. Whether it had to go is not for one receipt to say: an expiry is
+   * about a range, and how many went with it is known only by whoever counts them.
+   */
+  readonly eventIsGone: boolean
   /** Why those that are `erased` are. */
   readonly accounts: readonly AccountReport[]
   readonly anchor: AnchorReport
@@ -85,7 +92,8 @@ export function receiptOfJson(json: unknown): Receipt {
   }
   const anchored = anchor === undefined || anchor === null ? undefined : anchoredRecordFromJson(anchor)
   const base = { index, hashes: whole, checkpoint, record, anchored, said: { id, size, leafHash } }
-  if (event === undefined || event === null) return base
+  if (event === undefined) return base
+  if (event === null) return { ...base, eventIsGone: true }
   return { ...base, event, accounts: Array.isArray(accounts) ? (accounts as readonly unknown[]) : [] }
 }
 
@@ -118,7 +126,8 @@ export function checkReceipt(
     receipt.anchored === undefined
       ? { report: notAnchored, findings: [] }
       : checkAnchoredRecord(receipt.anchored, { index, leaf: leafHash }, anchor, hasher)
-  const report = { index, eventId, record, anchor: seen.report, findings }
+  const eventIsGone = receipt.eventIsGone === true
+  const report = { index, eventId, record, eventIsGone, anchor: seen.report, findings }
   const opened = attempt(() => openCheckpoint(receipt.checkpoint, log))
   if (opened instanceof LogError) {
     say(codeOfCheckpoint(opened), 'checkpoint', opened.detail)

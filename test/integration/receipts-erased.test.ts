@@ -3,6 +3,7 @@ import type { ErasureIdentifier } from '../../src/erasure/contract.js'
 import { rebuildCommitments } from '../../src/events/rebuild.js'
 import { newId, newReference } from '../../src/ids.js'
 import { redactionManifest } from '../../src/redaction/manifest.js'
+import { receiptText } from '../../src/cli/verify/report.js'
 import { receiptOfJson } from '../../src/verification/receipt-check.js'
 import { verifyReceipt, verifyServer } from '../../src/verification/run.js'
 import { erasingRun } from '../support/erasing.js'
@@ -11,7 +12,7 @@ import { openWorld, type World } from '../support/world.js'
 
 let world: World
 beforeAll(async () => {
-  world = await openWorld()
+  world = await openWorld({ unsearchable: 'an event is deleted behind its back' })
 })
 afterAll(() => world.close())
 
@@ -139,6 +140,19 @@ test('what an erasure has to keep, and somebody deletes behind its back, is miss
   expect(report.findings).toMatchObject([
     { code: 'field_missing', leaf: { eventId: billed }, slots: ['actor'] },
   ])
+})
+
+test('a receipt of an event that is gone proves the record, and does not pass for one that has its values', async () => {
+  const organizationId = 'org_gone'
+  const id = await post(organizationId, { description: 'soon gone' })
+  await seal(organizationId)
+  const keys = await keysOf(organizationId)
+  const before = verifyReceipt(receiptOfJson(await receiptOf(organizationId, id)), keys)
+  expect(before).toMatchObject({ findings: [], eventIsGone: false })
+  await world.api.core.events.deleteOne({ _id: `${organizationId}/${id}` })
+  const after = verifyReceipt(receiptOfJson(await receiptOf(organizationId, id)), keys)
+  expect(after).toMatchObject({ findings: [], eventIsGone: true, fields: [], record: before.record })
+  expect(receiptText(after)).toContain('not there any more')
 })
 
 test('nothing in a receipt excuses a value but a sealed event behind it, its manifest, and two principals', async () => {

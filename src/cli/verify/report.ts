@@ -74,11 +74,13 @@ export function archiveSummary(findings: readonly Finding[], count: number): str
 }
 
 export function receiptText(report: ReceiptReport): string {
-  const { origin, size, index, eventId, fields, accounts, anchor, findings } = report
+  const { origin, size, index, eventId, fields, eventIsGone, accounts, anchor, findings } = report
   const lines = [
     `${findings.length === 0 ? 'intact' : 'TAMPERING'}  ${eventId ?? 'a record'} is leaf ${String(index)} of ${origin ?? 'a log that is not known'}${size === undefined ? '' : `, ${number(size)} leaves`}`,
   ]
   if (fields.length > 0) lines.push(fieldsText(fields))
+  if (eventIsGone)
+    lines.push('  gone     the event is not there any more; verify the server to see whether it had to go')
   for (const { eventId: id, action, generation, index: at, slots } of accounts)
     lines.push(`  because  ${action} ${id}, leaf ${String(generation)}.${String(at)}: ${slots.join(', ')}`)
   lines.push(anchorText(anchor))
