@@ -7,7 +7,8 @@ import { ApplicationFailure } from '@temporalio/activity'
 import { AnnalsError, type ErrorCode } from '../src/errors.js'
 import type { ErasureReference, OperatorReason } from '../src/erasure/contract.js'
 import type { ErasureSnapshot } from '../src/erasure/policy.js'
-import type { ActionResult, Advance, ErasureRecorder } from '../src/erasure/recorder.js'
+import type { Advance } from '../src/erasure/changes.js'
+import type { ActionResult, ErasureRecorder } from '../src/erasure/recorder.js'
 
 /** What the workflow found, and when. */
 export interface AdvanceStep {

@@ -24,7 +24,7 @@ import {
 } from './contract.js'
 import { namesSomebody, type NamingDependencies } from './naming.js'
 import type { ActionAnswer } from './policy.js'
-import { extensionOf, maxEvidence, needsSecondPrincipal } from './recorder.js'
+import { extensionOf, maxEvidence, needsSecondPrincipal } from './changes.js'
 import { temporalAway, temporalTimeoutMs, type StartRequestWorkflow } from './request-workflow.js'
 import { openRequestKey, sealWords, type Words } from './sealed.js'
 import { mayRetire } from './retiring.js'

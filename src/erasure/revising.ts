@@ -9,7 +9,7 @@ import type { SystemEventWriter } from '../events/contract.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { ErasureReference } from './contract.js'
 import type { IssuedCertificate } from './issuing.js'
-import { eventOf } from './recorder.js'
+import { eventOf } from './changes.js'
 import type { ErasureStore } from './store.js'
 
 const maxAttempts = 10

@@ -22,7 +22,7 @@ import type {
   Recipient,
 } from './contract.js'
 import { dueMs, type Receipt } from './deadlines.js'
-import { eventOf } from './recorder.js'
+import { eventOf } from './changes.js'
 import { retryAfterSeconds, type StartRequestWorkflow } from './request-workflow.js'
 import { createRequestKey, sealPrivatePart } from './sealed.js'
 import { erasureKey, type ErasureRequestDocument, type ErasureStore } from './store.js'

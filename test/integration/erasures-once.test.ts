@@ -1,7 +1,8 @@
 /** Every change of a request × {fails before its commit, is made and answers with an error, runs twice at once}; one oracle. */
 import { beforeAll, expect, test } from 'vitest'
 import type { ErasureReference } from '../../src/erasure/contract.js'
-import { createErasureRecorder, type Advance, type ErasureRecorder } from '../../src/erasure/recorder.js'
+import type { Advance } from '../../src/erasure/changes.js'
+import { createErasureRecorder, type ErasureRecorder } from '../../src/erasure/recorder.js'
 import type { ActionFacts, ErasureActionDocument } from '../../src/erasure/store.js'
 import { erasureKey } from '../../src/erasure/store.js'
 import { newId } from '../../src/ids.js'
