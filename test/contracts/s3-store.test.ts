@@ -97,6 +97,10 @@ describe.runIf(!absent)('S3', () => {
       until,
     )
     await expect(store.delete('a/locked')).rejects.toMatchObject({ code: 'locked' })
+    // Until when is known before anybody tries.
+    const seconds = (date: Date | undefined) => Math.floor((date?.getTime() ?? 0) / 1_000)
+    expect(seconds((await store.head('a/locked'))?.lockedUntil)).toBe(seconds(until))
+    expect(await store.head('a/free')).toEqual({ path: 'a/free', bytes: 7 })
     expect(await read(await store.get('a/locked'))).toEqual(Buffer.from('records'))
     for (const path of ['a/past', 'a/free', 'a/off']) await store.delete(path)
     expect(await all(store.versions(''))).toMatchObject([{ path: 'a/locked' }])
