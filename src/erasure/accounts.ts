@@ -10,7 +10,7 @@ import { redactionManifestPath } from '../redaction/manifest.js'
 import type { RedactionStore } from '../redaction/store.js'
 import { subjectDocumentId, type SubjectStore } from '../subjects/store.js'
 import type { ErasureLedger } from './ledger.js'
-import { manifestPath } from './manifests.js'
+import { manifestPath, releasedManifestPath } from './manifests.js'
 import type { ErasureProgress } from './progress.js'
 
 /** `{receipt, manifest}`: as `GET …/events/:id/proof?view=verifiable` answers, without the anchor log; a JSON text. */
@@ -69,8 +69,12 @@ export function createEventAccounts(deps: EventAccountsDependencies): EventAccou
   /** Of text, which may name a person whom the event is not about. */
   async function* ofTexts(organizationId: string, event: VerifiableEvent): AsyncGenerator<Candidate> {
     const named = fieldsOf(event).flatMap(({ subject }) => (typeof subject === 'string' ? [subject] : []))
-    for await (const erasure of progress.ofSubjectsFirst(organizationId, named, maxErasures))
+    for await (const erasure of progress.ofSubjectsFirst(organizationId, named, maxErasures)) {
       yield { eventId: erasure.erasedEventId, path: manifestPath(erasure, 'text') }
+      // What it had to keep, and went later.
+      for (const { eventId, manifest } of erasure.releases ?? [])
+        yield { eventId, path: releasedManifestPath(erasure, manifest) }
+    }
   }
 
   return {
@@ -125,7 +129,11 @@ const goneOf = (event: VerifiableEvent): Gone[] =>
 function coveredBy(manifest: Buffer, eventId: string, waiting: ReadonlyMap<string, Gone>): string[] {
   const named = manifest.includes(`["${eventId}",`)
   const persons = [...waiting.values()].filter(
-    ({ subject }) => subject !== undefined && manifest.includes(`"${subject}"`),
+    ({ slot, subject }) =>
+      subject !== undefined &&
+      manifest.includes(`"${subject}"`) &&
+      // Not one that it had to keep.
+      !manifest.includes(`["${eventId}",${JSON.stringify(slot)}]`),
   )
   if (!named) return persons.map(({ slot }) => slot)
   return [...waiting.keys()].filter(

@@ -4,7 +4,8 @@ import { BSON } from 'mongodb'
 import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
 import { createRevisedNote } from '../../src/erasure/revising.js'
 import { createReleasing, type ReleasingDependencies } from '../../src/erasure/releasing.js'
-import { verifyServer } from '../../src/verification/run.js'
+import { receiptOfJson } from '../../src/verification/receipt-check.js'
+import { verifyReceipt, verifyServer } from '../../src/verification/run.js'
 import {
   archiveAll,
   canary,
@@ -119,7 +120,7 @@ async function keptUnder(organizationId: string, requestId: string): Promise<num
 }
 
 /** Nothing is missing that no sealed event accounts for; and nothing has gone before that is in the journal. */
-async function checkRelease({ run }: Held): Promise<void> {
+async function checkRelease({ run, ids }: Held): Promise<void> {
   const { organizationId } = run
   await drainUntilSealed(world.api.core, organizationId)
   const options = {
@@ -129,7 +130,14 @@ async function checkRelease({ run }: Held): Promise<void> {
     logKeys: [],
     values: true,
   }
-  expect((await verifyServer(options)).report.findings).toEqual([])
+  const { report, keys } = await verifyServer(options)
+  expect(report.findings).toEqual([])
+  // A receipt alone says as much of each event.
+  for (const id of ids) {
+    const path = `/v1/organizations/${organizationId}/events/${id}/proof?view=verifiable`
+    const receipt = await world.request('GET', path, { headers: { accept: 'application/json' } })
+    expect(verifyReceipt(receiptOfJson(receipt.body), keys).findings).toEqual([])
+  }
 }
 
 const certificatesOf = async ({ run }: Held) => {
