@@ -91,12 +91,9 @@ export const erasureCertificateSchema = z.object({
   verification: z.object({
     at: time,
     searchedFor: count,
-    credentials: z
-      .enum(['read_only', 'shared'])
-      .default('shared')
-      .meta({
-        description: 'How the reader came into the database: by a user that can only read, or as all else.',
-      }),
+    credentials: z.enum(['read_only', 'shared']).default('shared').meta({
+      description: 'How the reader came into the database: by a user that can only read, or as all else.',
+    }),
     places: z.array(z.object({ kind: z.string(), name: z.string(), read: count })),
     attested: z.array(z.object({ target: z.string(), by: principal, at: time })),
     retired: z

@@ -42,9 +42,7 @@ const hourMs = 3_600_000
 /** A line of evidence each: beyond this only what the workflow itself finds is noted. */
 export const maxEvidence = 1_000
 
-function receiptOf(
-  document: Pick<ErasureRequestDocument, 'receivedAt' | 'receivedOffsetMinutes'>,
-): Receipt {
+function receiptOf(document: Pick<ErasureRequestDocument, 'receivedAt' | 'receivedOffsetMinutes'>): Receipt {
   return { atMs: document.receivedAt.getTime(), offsetMinutes: document.receivedOffsetMinutes }
 }
 
@@ -205,10 +203,7 @@ function actionEvent(
   }
 }
 
-function eventOfAction({
-  action,
-  facts,
-}: Pick<ErasureActionDocument, 'action' | 'facts'>): ErasureEvent {
+function eventOfAction({ action, facts }: Pick<ErasureActionDocument, 'action' | 'facts'>): ErasureEvent {
   if (action !== 'verifyIdentity') return action
   return facts.result === 'verified' ? 'identity_verified' : 'identity_failed'
 }
