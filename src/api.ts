@@ -45,6 +45,8 @@ import { createScanService } from './scans/service.js'
 import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
+import { archiveKeysPaths, archiveKeysRoutes } from './archive/keys-routes.js'
+import { createArchiveKeys } from './archive/segment-keys.js'
 import { certificatePaths, certificateRoutes } from './certificates/routes.js'
 import { erasureCertificateRoutes } from './erasure/certificate-routes.js'
 import { anchorPaths, anchorRoutes } from './transparency-log/anchor/anchor-routes.js'
@@ -158,6 +160,7 @@ export async function openApi(
       offboarding: createOffboardingRoutes(core, temporal, logger),
       anchor: anchorRoutes(core.sealing.anchoring),
       certificates: certificateRoutes(core.certificateKeys),
+      archiveKeys: archiveKeysRoutes(createArchiveKeys(core.signingKeys, config.logOrigin)),
       codec: codecRoutes({
         codecKeys: temporal.codecKeys,
         namespace: temporal.namespace,
@@ -183,6 +186,7 @@ export async function openApi(
       logReadPaths,
       anchorPaths,
       certificatePaths,
+      archiveKeysPaths,
     ],
     version,
     publicUrl: config.http.publicUrl,

@@ -49,6 +49,8 @@ export interface AppDependencies {
     readonly anchor?: Router
     /** Public, too: keys that check certificates. */
     readonly certificates?: Router
+    /** Public, too: keys that check archives. */
+    readonly archiveKeys?: Router
     /** Guards itself, by `requirePermission` or by a secret path; it lives outside `/v1`. */
     readonly codec?: Router
   }
@@ -72,6 +74,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
   app.use(requestContext(logger, metrics.http))
   if (routers.anchor !== undefined) app.use(routers.anchor)
   if (routers.certificates !== undefined) app.use(routers.certificates)
+  if (routers.archiveKeys !== undefined) app.use(routers.archiveKeys)
   app.use('/v1', authentication(dependencies.authenticator))
   for (const router of [
     routers.events,

@@ -29,6 +29,7 @@ import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
 import { verifyCertificate } from '../verify/certificate.js'
 import { createLeafProgress, type LeafProgress } from '../verify/progress.js'
+import { publishedKeys } from '../verify/published-keys.js'
 import { anchorText, archiveSummary, archiveText, logText, receiptText, summaryOf } from '../verify/report.js'
 
 interface Options {
@@ -83,7 +84,10 @@ export const registerVerify: RegisterCommand = (program, context) => {
       collect,
       [],
     )
-    .option('--url <url>', 'whose published keys check a certificate (default: the running "annals up")')
+    .option(
+      '--url <url>',
+      'whose published keys check a certificate (default: the running "annals up") or an archive (default: its own)',
+    )
     .option('--anchor-key <key>', 'a verifier key of the anchor log; repeatable', collect, [])
     .option(
       '--witness-key <key>',
@@ -163,9 +167,11 @@ async function fromServer(
 
 /** Needs no server, no database and no secret. */
 async function fromArchive(target: string, options: Options, output: Output): Promise<void> {
+  const { archiveKey: given, url } = options
+  const asked = given.length === 0 && url !== undefined ? await publishedKeys(url, '/v1/archive/keys') : []
   const progress = progressOf(output, 'verify')
   const { report, ...trust } = await verifyArchive(await openArchive(target), {
-    archiveKeys: options.archiveKey,
+    archiveKeys: [...given, ...asked],
     logKeys: options.logKey,
     organizationId: options.organization,
     generation: options.generation,
@@ -173,6 +179,7 @@ async function fromArchive(target: string, options: Options, output: Output): Pr
     onProgress: (leaves, total) => progress.update(leaves, total),
   }).finally(() => progress.end())
   if (trust.trustedOnFirstUse) output.note(firstUseOfArchive)
+  if (url !== undefined && asked.length > 0) output.note(keysOfServer(url))
   const { findings, findingCount } = report
   output.result({ verdict: verdictOf(findingCount), ...trust, ...report }, () => archiveText(report))
   if (findingCount > 0) throw new TamperingError(archiveSummary(findings, findingCount))
@@ -262,6 +269,9 @@ const firstUseOfAnchor =
 
 const firstUseOfArchive =
   'verify: no --archive-key was given; the keys come from the archive itself. Keep them, and pin them the next time.'
+
+const keysOfServer = (url: string) =>
+  `verify: no --archive-key was given; the keys come from ${url}. Keep them, and pin them the next time.`
 
 const verdictOf = (findings: number) => (findings === 0 ? 'intact' : 'tampering')
 

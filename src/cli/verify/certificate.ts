@@ -1,10 +1,10 @@
 /** `annals verify CERTIFICATE`. */
-import { createTransport, failureOf } from '../../client/transport.js'
 import { checkCertificate, type CertificateReport } from '../../verification/certificate-check.js'
 import { TamperingError } from '../../verification/errors.js'
 import type { CliContext } from '../context.js'
 import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
+import { publishedKeys } from './published-keys.js'
 import { findingsText, summaryOf } from './report.js'
 
 export interface CertificateOptions {
@@ -12,8 +12,6 @@ export interface CertificateOptions {
   readonly logKey: readonly string[]
   readonly url?: string
 }
-
-const timeoutMs = 30_000
 
 /** @throws TamperingError; TrustError; AnnalsClientError where keys have to be fetched and cannot be */
 export async function verifyCertificate(
@@ -24,7 +22,7 @@ export async function verifyCertificate(
 ): Promise<void> {
   const given = options.certificateKey.length > 0
   const { url } = apiAddress(context.loadConfig(), { url: options.url })
-  const certificateKeys = given ? options.certificateKey : await publishedKeys(url)
+  const certificateKeys = given ? options.certificateKey : await publishedKeys(url, '/v1/certificates/keys')
   if (!given)
     output.note(
       `verify: no --certificate-key was given; the keys come from ${url} and are trusted at first use. Keep them, and pin them the next time.`,
@@ -35,18 +33,6 @@ export async function verifyCertificate(
     certificateText(report),
   )
   if (findings.length > 0) throw new TamperingError(summaryOf(findings, findings.length))
-}
-
-/** They are public: no access key is needed, and none is sent. @throws AnnalsClientError */
-async function publishedKeys(url: string): Promise<string[]> {
-  const send = createTransport({ url, key: '' })
-  const headers = { accept: 'text/plain' }
-  const response = await send({ method: 'GET', path: '/v1/certificates/keys', headers, timeoutMs })
-  try {
-    return (await response.text()).split('\n').filter((line) => line !== '')
-  } catch (error) {
-    throw failureOf(error)
-  }
 }
 
 function certificateText(report: CertificateReport): string {
