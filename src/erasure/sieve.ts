@@ -23,13 +23,11 @@ export interface TextSieve {
 const minAnchorLength = 4
 
 const lower = new Uint8Array(256).map((_, byte) => (byte >= 65 && byte <= 90 ? byte + 32 : byte))
-const kinds = { plain: 0, digit: 1, backslash: 2, percent: 3, ampersand: 4, beyondAscii: 5 } as const
-const kindOf = new Uint8Array(256).map((_, byte) => {
-  if (byte >= 48 && byte <= 57) return kinds.digit
-  if (byte === 92) return kinds.backslash
-  if (byte === 37) return kinds.percent
-  if (byte === 38) return kinds.ampersand
-  return byte > 127 ? kinds.beyondAscii : kinds.plain
+const [backslash, percent, ampersand] = [92, 37, 38]
+/** 1 for a digit, 2 for what may read otherwise than it stands: one number to count by, and to look no closer by. */
+const classes = new Uint8Array(256).map((_, byte) => {
+  if (byte >= 48 && byte <= 57) return 1
+  return byte === backslash || byte === percent || byte === ampersand || byte > 127 ? 2 : 0
 })
 
 const [letterU, letterX, slash, semicolon] = [117, 120, 47, 59]
@@ -38,19 +36,19 @@ const maxEntityBytes = 10
 
 /** May the escape that begins here stand for a character of an anchor, or begin another escape once it is decoded? */
 function mayYield(text: Uint8Array, at: number, end: number, slashes: boolean): boolean {
-  switch (kindOf[text[at] ?? 0]) {
-    case kinds.backslash: {
+  switch (text[at]) {
+    case backslash: {
       let next = at + 1
-      while (next < end && text[next] === 92) next += 1
+      while (next < end && text[next] === backslash) next += 1
       const letter = lower[text[next] ?? 0]
       // `\u`, `\x`; any other letter stands for a control character, a blank, a quote or a slash.
       return next < end && (letter === letterU || letter === letterX || (letter === slash && slashes))
     }
-    case kinds.percent: {
+    case percent: {
       const byte = at + 2 < end ? hexByte(text[at + 1] ?? 0, text[at + 2] ?? 0) : undefined
       return byte !== undefined && !(byte <= 32 || byte === 34 || (byte === slash && !slashes))
     }
-    case kinds.ampersand:
+    case ampersand:
       for (let next = at + 1; next < end && next <= at + maxEntityBytes; next += 1)
         if (text[next] === semicolon) return true
       return false
@@ -95,17 +93,20 @@ export function createTextSieve(
   return {
     mayHold(text, start, end) {
       let digits = 0
-      let escapes = 0
+      let seen = 0
+      // Without a branch: what stands where cannot be foreseen.
       for (let at = start; at < end; at += 1) {
-        const kind = kindOf[text[at] ?? 0]
-        if (kind === kinds.plain) continue
-        if (kind === kinds.digit) digits += 1
-        else if (mayYield(text, at, end, slashes)) return true
-        else escapes += 1
+        const kind = classes[text[at] ?? 0] ?? 0
+        digits += kind & 1
+        seen |= kind
       }
+      const escaped = (seen & 2) !== 0
+      if (escaped)
+        for (let at = start; at < end; at += 1)
+          if (classes[text[at] ?? 0] === 2 && mayYield(text, at, end, slashes)) return true
       if (holdsAnchor(text, start, end)) return true
       if (digits < fewestDigits) return false
-      if (escapes > 0) return true
+      if (escaped) return true
       const ascii = Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('latin1', start, end)
       return phones.some((phone) => phone.test(ascii))
     },
