@@ -201,6 +201,70 @@ describe('what is gone', () => {
   })
 })
 
+describe('what is gone of records', () => {
+  const old = now - 3_000 * day
+  const young = now - 100 * day
+  const text = (ms: number) => new Date(ms).toISOString()
+  const words = (more: Record<string, unknown> = {}) => ({
+    ...{ kind: 'records', generation: 1, from: 0, to: 10, expired: 9, policy: 1, recordDays: 2_900 },
+    ...{ sealedTo: text(old), recordsManifest: 'a', ...more },
+  })
+  const policyEvent = eventOf(
+    'annals.retention.policy_changed',
+    {
+      ...{ version: 1, archiveDays: 2_555, recordDays: 2_900 },
+      before: { archiveDays: 2_555, recordDays: null },
+    },
+    old,
+  )
+  /** Leaf 0 has its record, and those after it have none. */
+  const walk = (firstMs: number, archived: object | undefined, said: object) => {
+    const findings = new Findings()
+    const expiries = new Expiries(1, findings, 'records')
+    expiries.meet(0, policyEvent)
+    const before = recordOf('annals.organization.created', 'system', firstMs)
+    for (let index = 1; index < 10; index += 1) expiries.note({ generation: 1, index }, { before })
+    if (archived !== undefined) expiries.meet(10, eventOf('annals.retention.archived', archived, old))
+    expiries.meet(11, eventOf('annals.retention.expired', said))
+    expiries.settle()
+    return { expired: expiries.expired, missing: findings.count }
+  }
+  const archived = { generation: 1, from: 0, to: 10, recordsManifest: 'a', sealedTo: text(old) }
+  const found = { expired: 0, missing: 9 }
+
+  test('has expired where all that is said of its time agrees, and nothing before it contradicts', () => {
+    expect(walk(old, archived, words())).toEqual({ expired: 9, missing: 0 })
+    expect(walk(old, undefined, words())).toEqual({ expired: 9, missing: 0 })
+  })
+
+  test('is missing where a leaf before it was received too late for it to be so old', () => {
+    expect(walk(young, undefined, words())).toEqual(found)
+  })
+
+  test('is missing where it was said to be younger when it was archived, or is said to be now', () => {
+    expect(walk(old, { ...archived, sealedTo: text(young) }, words())).toEqual(found)
+    expect(walk(old, undefined, words({ sealedTo: text(young) }))).toEqual(found)
+  })
+
+  test('is missing where other records were archived than are said to have expired', () => {
+    expect(walk(old, { ...archived, recordsManifest: 'b' }, words())).toEqual(found)
+    expect(walk(old, { ...archived, to: 9 }, words())).toEqual(found)
+  })
+
+  test('is missing behind a statement of content, one of a shorter policy, and one that names no records', () => {
+    expect(walk(old, archived, words({ kind: 'content', archiveDays: 2_555, damaged: 0 }))).toEqual(found)
+    expect(walk(old, archived, words({ recordsManifest: undefined }))).toEqual(found)
+    expect(walk(now - 2_700 * day, undefined, words({ recordDays: 1 }))).toEqual(found)
+  })
+
+  test('a policy that is not there counts by what the one after it says of it', () => {
+    const policies = [policy(1, 30, 10), { ...policy(3, 3, 10), recordDays: 20, recordDaysBefore: 900 }]
+    const statementOf = { ...said, kind: 'records' as const, policy: 3, days: 20 }
+    const known = policies.map((one) => ({ ...one, recordDays: one.recordDays ?? 30 }))
+    expect(daysOf(known, statementOf)).toBe(900)
+  })
+})
+
 function statement(more: Record<string, unknown>): Record<string, unknown> {
   return {
     ...{ kind: 'content', generation: 1, from: 0, to: 10, expired: 10, damaged: 1 },
@@ -212,9 +276,9 @@ function recordOf(action: string, category: string, receivedMs = now): string {
   return JSON.stringify({ action, category, receivedAt: new Date(receivedMs).toISOString() })
 }
 
-function eventOf(action: string, metadata: object) {
+function eventOf(action: string, metadata: object, atMs = now) {
   const fields = Object.entries(metadata)
     .filter(([, value]) => value !== undefined)
     .map((pair, index) => ({ slot: `metadata/${String(index)}`, salt: '', value: JSON.stringify(pair) }))
-  return { action, category: 'system', receivedAt: new Date(now).toISOString(), fields }
+  return { action, category: 'system', receivedAt: new Date(atMs).toISOString(), fields }
 }
