@@ -64,3 +64,9 @@ test('an oplog that is never overwritten is waited for a month, and then told wi
     estimated: true,
   })
 })
+
+test('the key of what is kept still is said, and nothing waits for it: nobody knows when a hold ends', () => {
+  const { residuals, lookAgainAt } = residueOf({ ...over, keyStays: true }, after(2))
+  expect(lookAgainAt).toBeNull()
+  expect(residuals).toContainEqual({ what: 'request_key', state: 'until', until: null, estimated: false })
+})
