@@ -225,3 +225,14 @@ test('verifying rebuilds the same leaf from a line as reading does, or admits as
     { numRuns: 1_000 },
   )
 })
+
+test('two members of one name, and a byte order mark, which decoding drops, take the long way', () => {
+  const clear = { slot: 'actor', salt: randomBytes(16), value: '"a"' }
+  const [one] = fc.sample(row, { numRuns: 1, seed: 7 })
+  const twice = packed({ ...one, fields: [{ ...clear, valuf: '"b"' }] })
+  twice.write('value', twice.indexOf('valuf'), 'latin1')
+  for (const of of [twice, packed({ ...one, fields: [{ ...clear, value: '\ufeff"a"' }] })]) {
+    expect(longWay(of)).toBeDefined()
+    expect(shortCut(of)).toBeUndefined()
+  }
+})
