@@ -29,7 +29,10 @@ export const segmentViewSchema = z
     occurredTo: time,
     hotBytes: z.int().meta({ description: 'What the events took up in the hot store.' }),
     archivedBytes: z.int().meta({ description: 'What the segment takes up in the archive.' }),
-    records: z.object(objectShape).nullable().meta({ description: 'null: expired.' }),
+    records: z.object(objectShape).nullable().meta({
+      description:
+        'The records, or the leaves in their place once some have expired; the manifest is that of all.',
+    }),
     content: z
       .object({ ...objectShape, state: z.enum(['kept', 'reduced', 'expired']), revision: z.int() })
       .nullable()
@@ -38,6 +41,9 @@ export const segmentViewSchema = z
     hotDeletedAt: time.nullable().meta({ description: 'null: it is being deleted from the hot store.' }),
     contentExpiredAt: time.nullable(),
     recordsExpiredAt: time.nullable(),
+    recordsLockedUntil: time
+      .nullable()
+      .meta({ description: 'They are due, and the archive lets nobody delete them before.' }),
   })
   .meta({ id: 'Segment' })
 export type SegmentView = z.infer<typeof segmentViewSchema>
@@ -73,6 +79,7 @@ export function segmentView(segment: SegmentDocument): SegmentView {
     hotDeletedAt: text(segment.hotDeletedAt),
     contentExpiredAt: text(segment.contentExpiredAt),
     recordsExpiredAt: text(segment.recordsExpiredAt),
+    recordsLockedUntil: text(segment.recordsLockedUntil),
   }
 }
 
