@@ -28,7 +28,7 @@ import { notAttested, retirementsOf } from './retiring.js'
 import { readWorkflows, type WorkflowRuns } from './second-reader-workflows.js'
 import type { ReadPlace } from './second-reader.js'
 import type { EventSource } from './sources/contract.js'
-import type { ErasureWork } from './targets/contract.js'
+import { TargetError, type ErasureWork } from './targets/contract.js'
 import { reachAll, requirePinned, targetsOf } from './targets/reach.js'
 import {
   chosenPositions,
@@ -210,7 +210,9 @@ export function createErasing(deps: ErasingDependencies): Erasing {
       }
       const { kept } = await splitTexts(progress, removal)
       const archive = retired.has(archiveTarget) ? undefined : deps.archive
-      const wasRetired = retirementsOf(opened.attestations).has(archiveTarget)
+      const retirements = retirementsOf(opened.attestations)
+      const wasRetired = retirements.has(archiveTarget)
+      const notRead = new Set(retired)
       const about = { progress: begun, identifiers: going, kept, cutOff, onRead, beat }
       if (deps.reader !== undefined) await requireReader(deps.reader, begun)
       const reading = { ...deps, ...deps.reader, ...about, archive, wasRetired }
@@ -219,7 +221,14 @@ export function createErasing(deps: ErasingDependencies): Erasing {
         const until = begun.steps.erasure_started?.doneAt
         const { organizationId } = request
         const runs = { organizationId, identifiers: going, until, onRead, beat }
-        for (const place of await readWorkflows(workflows, runs)) left.add(place)
+        try {
+          for (const place of await readWorkflows(workflows, runs)) left.add(place)
+        } catch (error) {
+          // It does not answer, and an officer has said what became of it.
+          const isRetired = error instanceof TargetError && retirements.has(error.target)
+          if (!isRetired) throw error
+          notRead.add(error.target)
+        }
       }
       if (left.size > 0) return { result: 'residue', targets: [...left].sort() }
       await progress.once(request, 'verify', () =>
@@ -228,7 +237,7 @@ export function createErasing(deps: ErasingDependencies): Erasing {
             at: new Date(),
             searchedFor: going.length,
             places,
-            retired: [...retired].sort(),
+            retired: [...notRead].sort(),
             credentials: deps.reader === undefined ? 'shared' : 'read_only',
           },
         }),

@@ -1,5 +1,6 @@
 /** Targets that were there when a request was scoped and are not any more: in the erasing's own steps. */
 import { rename } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { failureOf } from '../../activities/erasing.js'
 import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
@@ -7,7 +8,15 @@ import type { Attestation } from '../../src/erasure/contract.js'
 import type { ErasingDependencies } from '../../src/erasure/erasing.js'
 import type { ErasureTarget } from '../../src/erasure/targets/contract.js'
 import { newReference } from '../../src/ids.js'
-import { archiveAll, canaryIdentifiers, hitsOf, person, post, spread } from '../support/archived-person.js'
+import {
+  archiveAll,
+  canary,
+  canaryIdentifiers,
+  hitsOf,
+  person,
+  post,
+  spread,
+} from '../support/archived-person.js'
 import { completingLater, sevenDays, storeRequest } from '../support/certificates.js'
 import { erasingRun, type ErasingRun, type ErasingRunOptions } from '../support/erasing.js'
 import { openWorld, type World } from '../support/world.js'
@@ -195,6 +204,27 @@ test('one that comes back with the person in it blocks: what was said of it was 
   }
   expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'residue', targets: ['archive_content'] })
 }, 60_000)
+
+test('histories that Temporal does not give are retired likewise, and read whenever it does', async () => {
+  const organizationId = 'org_histories'
+  await post(world, organizationId, { actor: person })
+  const attestations: Attestation[] = []
+  const run = erasingRun(world.api.core, organizationId, canaryIdentifiers, { attestations })
+  await run.scope()
+  expect(await run.toVerified()).toBe('clean')
+  let away = true
+  const runs = () => {
+    if (away) throw Object.assign(new Error('down'), { code: 14, details: 'down', metadata: {} })
+    const shown = { startedAt: new Date(0), shown: canary.email, history: () => Promise.resolve('') }
+    return Readable.from([shown])
+  }
+  const verify = () => run.erasing.verify(run, nothing, runs)
+  expect(await failed(verify())).toMatchObject({ targets: ['workflow_histories'] })
+  attestations.push(retired('workflow_histories'))
+  expect(await verify()).toEqual({ result: 'clean' })
+  away = false
+  expect(await verify()).toEqual({ result: 'residue', targets: ['visibility'] })
+})
 
 const folder = () => `${world.config.dataDirectory}/archive/segments`
 const away = () => rename(folder(), `${folder()}.away`)

@@ -19,7 +19,8 @@ export async function targetsOf(
 ): Promise<RequestTargets> {
   const retirements = retirementsOf(request.attestations)
   const names = new Set(targets.map(({ name }) => name))
-  const retired = new Set([...retirements.keys()].filter((name) => !names.has(name)))
+  const gone = pinnedTargets(request.scope).filter((name) => !names.has(name))
+  const retired = new Set(gone.filter((name) => retirements.has(name)))
   const there: ErasureTarget[] = []
   for (const target of targets) {
     if (retirements.has(target.name) && !(await answers(target, request.organizationId)))
