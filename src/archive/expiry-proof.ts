@@ -12,10 +12,9 @@
 import { Readable } from 'node:stream'
 import type { JsonObject } from '../events/contract.js'
 import type { EventFinder } from '../events/finding.js'
-import { verifiableEvent } from '../events/verifiable.js'
-import { base64 } from '../transparency-log/encoding.js'
 import type { LogReader } from '../transparency-log/log-reader.js'
 import type { Expiring, SegmentRange } from './contract.js'
+import { eventReceipt } from './event-receipt.js'
 import { sha256Of } from './segment-manifest.js'
 import { expiryProofPath, leavesProofPath } from './segment-paths.js'
 import { ArchiveStoreError, type ArchiveStore } from './stores/contract.js'
@@ -39,25 +38,7 @@ const pathOf = (range: SegmentRange, { kind, revision }: Expiring): string =>
   kind === 'content' ? expiryProofPath(range, revision) : leavesProofPath(range, revision)
 
 export function createArchivedProofs({ store, log, finder }: ArchivedProofsDependencies): ArchivedProofs {
-  /** undefined while it is not sealed. */
-  async function receiptOf(organizationId: string, id: string): Promise<JsonObject | undefined> {
-    const proof = await log.prove(organizationId, id)
-    const event = (await finder.find(organizationId, [id])).get(id)
-    if (proof?.record === undefined || event === undefined) return undefined
-    return {
-      organizationId,
-      id,
-      generation: proof.generation,
-      index: proof.index,
-      size: proof.size,
-      leafHash: base64(proof.leafHash),
-      record: proof.record,
-      proof: proof.hashes.map(base64),
-      checkpoint: proof.checkpoint,
-      // They are Annals' own, and about nobody.
-      event: verifiableEvent(event, new Map()),
-    }
-  }
+  const receiptOf = (organizationId: string, id: string) => eventReceipt({ log, finder }, organizationId, id)
 
   const isThere = async (range: SegmentRange, expiring: Expiring): Promise<boolean> =>
     (await store.head(pathOf(range, expiring))) !== undefined

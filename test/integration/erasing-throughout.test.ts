@@ -144,7 +144,7 @@ test('a hold that is placed while the fence goes up is seen by it: nobody is fen
   const organizationId = 'org_hold_race'
   const id = await post(organizationId)
   await drainUntilSealed(world.api.core, organizationId)
-  let placed = false
+  let armed = false
   const run = erasingRun(world.api.core, organizationId, identifiers, {
     deps: (deps) => ({
       ...deps,
@@ -152,8 +152,8 @@ test('a hold that is placed while the fence goes up is seen by it: nobody is fen
         // Right after the fence has looked which there are.
         async active(organization) {
           const holds = await deps.holds.active(organization)
-          if (placed) return holds
-          placed = true
+          if (!armed) return holds
+          armed = false
           const body = { scope: { action: 'document.*' }, reason: 'litigation' }
           const answer = await world.request('POST', `/v1/organizations/${organization}/holds`, { body })
           expect(answer.status, answer.text).toBe(201)
@@ -163,7 +163,7 @@ test('a hold that is placed while the fence goes up is seen by it: nobody is fen
     }),
   })
   await run.scope()
-  placed = false
+  armed = true
   expect(await run.toVerified()).toBe('held')
   const shown = await world.request('GET', `/v1/organizations/${organizationId}/events/${id}`)
   expect(shown.body).toMatchObject({ actor: person })
