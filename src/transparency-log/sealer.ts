@@ -125,6 +125,8 @@ export function createSealer(dependencies: SealerDependencies): Sealer {
     const cursor = pendingEvents(events, organizationId)
     try {
       for await (const page of pagesOf(cursor)) {
+        // Rows of an organization that was provisioned since it was asked for are accepted events: the next drain's.
+        if (keyset === undefined && (await keysetOf(organizationId)) !== undefined) return false
         const inactive = await inactiveSubjects(organizationId, page, options.alsoSubjects)
         const refused: PendingEvent[] = []
         for (const event of page) {

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { AnnalsError } from '../../src/errors.js'
 import { protectEvent } from '../../src/events/protect.js'
 import { eventDocumentId } from '../../src/events/store.js'
 import { rotateSigningKey } from '../../src/operations/rotate-signing-key.js'
 import { parseNote } from '../../src/transparency-log/note.js'
 import { logCollections, tileDocumentId } from '../../src/transparency-log/store.js'
+import { sealingOf } from '../support/anchoring.js'
 import { createLogOracle, type Acknowledged, type LogOracle } from '../support/log-oracle.js'
 import { accept, drainAll, openSealingWorld, personEvent } from '../support/sealing.js'
 import type { World } from '../support/world.js'
@@ -165,6 +167,21 @@ test('a row without a MAC of intake is never sealed, waits no more, and raises a
   expect(await events.countDocuments({ setAside: { $exists: true }, pending: { $exists: false } })).toBe(4)
   expect(world.logs()).toContain('log.alarm')
   await events.deleteMany({ setAside: { $exists: true } })
+})
+
+test('an organization that is provisioned while a drain asks for it loses none of its first events', async () => {
+  const organizations = core().eventOrganizations
+  let asked = 0
+  const require = async (id: string) => {
+    asked += 1
+    if (asked > 1) return organizations.require(id)
+    await acceptEvents(2)
+    throw new AnnalsError('not_found', 'There is no such organization.')
+  }
+  const late = sealingOf(world, { core: { ...core(), eventOrganizations: { ...organizations, require } } })
+  expect(await late.sealer.drainOrganization(organizationId)).toMatchObject({ setAside: 0, drained: false })
+  expect(await late.sealer.drainOrganization(organizationId)).toMatchObject({ sealed: 3, drained: true })
+  expect(await oracle.findings(acknowledged)).toEqual([])
 })
 
 test('an event that was made pending again is not sealed a second time, nor is another under its id', async () => {
