@@ -14,8 +14,6 @@ import { createLogger } from '../src/logging.js'
 import { collectionNames } from '../src/mongo/collections.js'
 import { setup } from '../src/operations/setup.js'
 import { retentionTaskQueue, sweepWorkflowType } from '../src/retention/contract.js'
-import { createScanRecorder } from '../src/scans/recorder.js'
-import { createScanStore } from '../src/scans/store.js'
 import { connectTemporal, temporalOptions } from '../src/temporal/client.js'
 import { startWorkers } from '../workers/main.js'
 import type { ArchivingFigures } from './archiving.js'
@@ -119,11 +117,7 @@ async function sweepMany(world: BenchWorld, core: Core): Promise<void> {
       config,
       logger,
       deps: {
-        scanRecorder: createScanRecorder({
-          store: createScanStore(core.db),
-          events: core.systemEvents,
-          mongo: core.client,
-        }),
+        scanRecorder: core.scans.recorder,
         sealing: { ...core.sealing, logger },
         retention: {
           restoring: { restorer: core.restores.restorer, logger },

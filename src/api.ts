@@ -39,10 +39,8 @@ import { createRunRetrier } from './retention/retry-run.js'
 import { retentionRoutes } from './retention/routes.js'
 import { createSweepStarter } from './retention/start-sweep.js'
 import { scanPaths } from './scans/openapi.js'
-import { createScanRecorder } from './scans/recorder.js'
 import { scanRoutes } from './scans/routes.js'
 import { createScanService } from './scans/service.js'
-import { createScanStore } from './scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from './temporal/client.js'
 import { codecRoutes } from './temporal/codec-routes.js'
 import { archiveKeysPaths, archiveKeysRoutes } from './archive/keys-routes.js'
@@ -229,10 +227,8 @@ function keyedBy(core: Core) {
 }
 
 function createScans(core: Core, temporal: TemporalConnection, logger: Logger): Router {
-  const store = createScanStore(core.db)
   const scans = createScanService({
-    store,
-    recorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+    ...core.scans,
     temporal,
     logger,
     ...keyedBy(core),

@@ -31,6 +31,8 @@ import { eventCollection, type EventCollection } from './events/store.js'
 import { createSystemEventWriter } from './events/system-events.js'
 import { createCursorCodec, type CursorCodec } from './http/cursor.js'
 import { ensureKeyring, openKeyring, type Keyring } from './keys/keyring.js'
+import { createScanRecorder, type ScanRecorder } from './scans/recorder.js'
+import { createScanStore, type ScanStore } from './scans/store.js'
 import { createSigningKeys, type SigningKeys } from './keys/signing-keys.js'
 import type { Logger } from './logging.js'
 import { connectMongo, createMongoClient } from './mongo/client.js'
@@ -71,6 +73,7 @@ export interface Core extends Duties {
   readonly rateLimits: RateLimits
   readonly cursors: CursorCodec
   readonly signingKeys: SigningKeys
+  readonly scans: { readonly store: ScanStore; readonly recorder: ScanRecorder }
   readonly sealedEvents: SealedEvents
   /** The transparency logs: their store, and what seals events into them. */
   readonly sealing: Sealing
@@ -196,6 +199,7 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     systemEvents,
   })
 
+  const scanStore = createScanStore(db)
   const { readerUri, database } = config.mongodb
   const secondReader = readerUri === undefined ? undefined : createMongoClient(readerUri)
 
@@ -246,6 +250,10 @@ function assemble(config: Config, logger: Logger, client: MongoClient, db: Db, k
     rateLimits: createRateLimits(),
     cursors: createCursorCodec(keyring.cursorKey),
     signingKeys,
+    scans: {
+      store: scanStore,
+      recorder: createScanRecorder({ store: scanStore, events: systemEvents, mongo: client }),
+    },
     sealedEvents,
     sealing,
     logReading,

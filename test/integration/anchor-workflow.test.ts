@@ -2,8 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { startAnchoring } from '../../src/transparency-log/anchor/start-anchoring.js'
 import { copyNameOf } from '../../src/transparency-log/checkpoint-copies/copies.js'
@@ -36,11 +34,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...sealingOf(world, { witnesses: [witness] }), logger },
     },
     queues: ['seal'],

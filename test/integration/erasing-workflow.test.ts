@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
 import { rawHits } from '../support/erasure-oracle.js'
@@ -19,7 +17,6 @@ beforeAll(async () => {
   const { core } = world.api
   temporal = await connectTemporal(temporalOptions(world.config))
   const logger = createLogger('error', { write: () => undefined })
-  const store = createScanStore(core.db)
   const steps = {
     erasing: core.erasing.steps,
     completing: core.erasing.completing,
@@ -32,7 +29,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       erasure: { recorder: core.erasures.recorder, steps },
     },

@@ -20,8 +20,6 @@ import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js
 import { rotationScheduleId } from '../../src/key-rotation/contract.js'
 import { ensureRotationSchedule } from '../../src/key-rotation/start-rotation.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { historyDays } from '../../src/temporal/retention.js'
@@ -71,11 +69,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       rotating: { rotator: core.rotator, logger },
       releasing: {

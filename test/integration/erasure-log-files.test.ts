@@ -3,8 +3,6 @@ import { appendFile, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { startWorkers } from '../../workers/main.js'
 import { drainUntilSealed } from '../support/sealing.js'
@@ -17,11 +15,7 @@ const workers = await startWorkers({
   config: world.config,
   logger,
   deps: {
-    scanRecorder: createScanRecorder({
-      store: createScanStore(core.db),
-      events: core.systemEvents,
-      mongo: core.client,
-    }),
+    scanRecorder: core.scans.recorder,
     sealing: { ...core.sealing, logger },
     erasure: {
       recorder: core.erasures.recorder,

@@ -2,8 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { kindAttribute, organizationAttribute } from '../../src/temporal/search-attributes.js'
@@ -39,11 +37,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       erasure: {
         recorder: core.erasures.recorder,

@@ -15,8 +15,6 @@ import {
   type VerifyOutcome,
 } from '../../src/erasure/contract.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { openPayload } from '../../src/temporal/codec.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
@@ -206,11 +204,7 @@ export async function openErasureWorld(options: ErasureWorldOptions = {}): Promi
         config: world.config,
         logger,
         deps: {
-          scanRecorder: createScanRecorder({
-            store: createScanStore(core.db),
-            events: core.systemEvents,
-            mongo: core.client,
-          }),
+          scanRecorder: core.scans.recorder,
           sealing: { ...core.sealing, logger },
           erasure: { recorder: core.erasures.recorder, steps: stubs },
         },

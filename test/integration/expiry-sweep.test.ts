@@ -6,8 +6,6 @@ import { createLogger } from '../../src/logging.js'
 import { collectionNames } from '../../src/mongo/collections.js'
 import { retentionTaskQueue, sweepWorkflowType } from '../../src/retention/contract.js'
 import { expireWorkflowId } from '../../src/retention/expiry-contract.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { kindAttribute, organizationAttribute, phaseAttribute } from '../../src/temporal/search-attributes.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
@@ -41,11 +39,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       retention: {
         restoring: { restorer: core.restores.restorer, logger },

@@ -5,8 +5,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { startRotation } from '../../src/key-rotation/start-rotation.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions } from '../../src/temporal/client.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -27,11 +25,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       erasure: { recorder: core.erasures.recorder },
       rotating: { rotator: core.rotator, logger },

@@ -13,8 +13,6 @@ import { offboardingSteps, offboardingWorkflowId } from '../../src/offboarding/c
 import { createExecutions } from '../../src/offboarding/executions.js'
 import { createOffboarder } from '../../src/offboarding/offboarder.js'
 import type { OffboardingView } from '../../src/offboarding/schema.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { checkCertificate } from '../../src/verification/certificate-check.js'
 import { verifyServer } from '../../src/verification/run.js'
@@ -53,11 +51,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       erasure: { recorder: core.erasures.recorder },
       redacting: { redactor: core.redactions.redactor, logger },

@@ -3,8 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RedactionView } from '../../src/redaction/schema.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
 import {
@@ -27,13 +25,12 @@ beforeAll(async () => {
   world = await openWorld({ temporal: true, environment: { ANNALS_TEMPORAL_NAMESPACE: namespace } })
   const { core } = world.api
   const logger = createLogger('error', { write: () => undefined })
-  const scans = { store: createScanStore(core.db), events: core.systemEvents, mongo: core.client }
   desk = await redactionDesk(world, ['org_redacted', 'org_input'])
   workers = await startWorkers({
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder(scans),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       erasure: { recorder: core.erasures.recorder },
       redacting: { redactor: core.redactions.redactor, logger },

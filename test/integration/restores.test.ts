@@ -11,8 +11,6 @@ import { createOutput } from '../../src/cli/output.js'
 import { run as runCli } from '../../src/cli/program.js'
 import { newId } from '../../src/ids.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -44,12 +42,11 @@ beforeAll(async () => {
     },
   })
   const logger = createLogger('error', { write: () => undefined })
-  const scans = { store: createScanStore(core.db), events: core.systemEvents, mongo: core.client }
   workers = await startWorkers({
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder(scans),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       retention: {
         restoring: { restorer, logger },

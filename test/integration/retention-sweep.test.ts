@@ -13,8 +13,6 @@ import {
 } from '../../src/retention/contract.js'
 import { createPlanner } from '../../src/retention/planning.js'
 import { ensureSweepSchedule } from '../../src/retention/start-sweep.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { kindAttribute, organizationAttribute, phaseAttribute } from '../../src/temporal/search-attributes.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
@@ -55,11 +53,7 @@ beforeAll(async () => {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger },
       retention: {
         restoring: { restorer: core.restores.restorer, logger },

@@ -9,8 +9,6 @@ import { archiveCutoff } from '../../src/retention/policy.js'
 import { createPlanner } from '../../src/retention/planning.js'
 import { createLeafTimes } from '../../src/retention/leaf-times.js'
 import { defaultRetention, retentionTaskQueue, sweepWorkflowType } from '../../src/retention/contract.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { verifyArchive } from '../../src/verification/archive-run.js'
 import { verifyServer } from '../../src/verification/run.js'
@@ -56,11 +54,7 @@ describe.each(archiveKinds)('with the archive in %s', (kind) => {
       config: world.config,
       logger,
       deps: {
-        scanRecorder: createScanRecorder({
-          store: createScanStore(core.db),
-          events: core.systemEvents,
-          mongo: core.client,
-        }),
+        scanRecorder: core.scans.recorder,
         sealing: { ...core.sealing, logger },
         retention: {
           restoring: { restorer: core.restores.restorer, logger },

@@ -4,9 +4,9 @@ import { afterAll } from 'vitest'
 import { z } from 'zod'
 import { createLogger } from '../../src/logging.js'
 import { scanWorkflowId } from '../../src/scans/contract.js'
-import { createScanRecorder, type ScanRecorder } from '../../src/scans/recorder.js'
+import { type ScanRecorder } from '../../src/scans/recorder.js'
 import { createScanService, type ScanService, type StartScan } from '../../src/scans/service.js'
-import { createScanStore, type ScanStore } from '../../src/scans/store.js'
+import { type ScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -69,8 +69,7 @@ export async function openScanWorld(environment: Record<string, string> = {}): P
   const lines: string[] = []
   const logger = createLogger('debug', { write: (line) => void lines.push(line) })
   const temporal = await connectTemporal(temporalOptions(world.config))
-  const store = createScanStore(core.db)
-  const recorder = createScanRecorder({ store, events: core.systemEvents, mongo: core.client })
+  const { store, recorder } = core.scans
   const keyset = async (id: string) => (await core.eventOrganizations.require(id)).keyset
   const serviceWith = (times: { graceMs?: number; lateWindowMs?: number }): ScanService =>
     createScanService({

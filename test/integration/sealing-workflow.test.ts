@@ -5,8 +5,6 @@ import { resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { createLogger } from '../../src/logging.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { sealPartitions, sealWorkflowId } from '../../src/transparency-log/contract.js'
 import { registerPendingMetrics, registerSealingMetrics } from '../../src/transparency-log/log-metrics.js'
@@ -46,11 +44,7 @@ async function work(turnMs?: number): Promise<RunningWorkers> {
     config: world.config,
     logger,
     deps: {
-      scanRecorder: createScanRecorder({
-        store: createScanStore(core.db),
-        events: core.systemEvents,
-        mongo: core.client,
-      }),
+      scanRecorder: core.scans.recorder,
       sealing: { ...core.sealing, logger, ...(turnMs === undefined ? {} : { turnMs }) },
     },
     queues: ['seal'],

@@ -10,8 +10,6 @@ import type { ErasureIdentifier } from '../../src/erasure/contract.js'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { createLogger } from '../../src/logging.js'
 import { createPlanner } from '../../src/retention/planning.js'
-import { createScanRecorder } from '../../src/scans/recorder.js'
-import { createScanStore } from '../../src/scans/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
 import { startWorkers, type RunningWorkers } from '../../workers/main.js'
@@ -78,11 +76,7 @@ export async function openCanaryWorld(
       config: world.config,
       logger,
       deps: {
-        scanRecorder: createScanRecorder({
-          store: createScanStore(core.db),
-          events: core.systemEvents,
-          mongo: core.client,
-        }),
+        scanRecorder: core.scans.recorder,
         sealing: { ...core.sealing, logger },
         retention: {
           restoring: { restorer: core.restores.restorer, logger },

@@ -25,8 +25,6 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     // Loaded here alone: the native worker is large, and no other command needs it.
     const { startWorkers } = await import('../../../workers/main.js')
     const { openCore } = await import('../../composition.js')
-    const { createScanRecorder } = await import('../../scans/recorder.js')
-    const { createScanStore } = await import('../../scans/store.js')
     const { registerPendingMetrics, registerSealingMetrics } =
       await import('../../transparency-log/log-metrics.js')
     const { registerRetentionMetrics, registerRunMetrics } =
@@ -47,7 +45,6 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
     try {
       if (!(await served(backups, shutdown.requested))) return
       if ((options.queues ?? config.queues).includes('seal')) await surveyLogs(core, logger)
-      const store = createScanStore(core.db)
       const { sealer, pending, alarms, anchoring, guard } = core.sealing
       let sealed = 0
       let rewrapped = 0
@@ -55,7 +52,7 @@ export async function work(config: Config, logger: Logger, options: WorkOptions 
         config,
         logger,
         deps: {
-          scanRecorder: createScanRecorder({ store, events: core.systemEvents, mongo: core.client }),
+          scanRecorder: core.scans.recorder,
           retention: {
             restoring: { restorer: core.restores.restorer, logger },
             archiving: { ...core.archiving, runs: core.retention.runs, logger },
