@@ -10,6 +10,7 @@
 import { isUtf8 } from 'node:buffer'
 import { CommitmentList, commitmentBytes, leafHashOf, recordJson, saltBytes } from '../events/record.js'
 import type { RebuiltLeaf } from '../events/rebuild.js'
+import { afterElement, ascii, bson, findMembers, leave, nameEndOf, unusual } from './bson-members.js'
 import type { LineBuffer } from './line-buffer.js'
 
 /** What the line says; its `leafHash` is the one that the event makes. */
@@ -43,20 +44,6 @@ const idTextAt = 13
 
 const reserveFactor = 6
 const reserveBytes = 1_024
-
-/** BSON's types (bsonspec.org). */
-const bson = {
-  double: 1,
-  string: 2,
-  document: 3,
-  array: 4,
-  binary: 5,
-  boolean: 8,
-  date: 9,
-  int32: 16,
-  int64: 18,
-}
-const ascii = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'latin1'))
 
 /** Members of a row that its line or its leaf has. */
 const rowMembers = [
@@ -108,13 +95,6 @@ const rowType = new Uint8Array(rowMembers.length)
 const fieldAt = new Int32Array(fieldMembers.length)
 const fieldType = new Uint8Array(fieldMembers.length)
 
-/** Leaves the pass: the row is not as intake writes it. */
-const unusual = Symbol('unusual')
-const leave = (): never => {
-  // eslint-disable-next-line @typescript-eslint/only-throw-error -- a way out that costs no stack, caught right here
-  throw unusual
-}
-
 class RowWriting {
   end: number
 
@@ -137,7 +117,7 @@ class RowWriting {
 
   #line(index: number, documentId: string): HotRowLine {
     const { row } = this
-    this.#members(0, row.length, rowMembers, rowAt, rowType, true)
+    findMembers(row, 0, row.length, rowMembers, rowAt, rowType, true)
     if (this.#text(idAt) !== documentId) leave()
     if (rowType[vAt] !== bson.int32 || row.readInt32LE(rowAt[vAt]) !== 1) leave()
     if (rowType[versionAt] !== bson.int32) leave()
@@ -170,83 +150,6 @@ class RowWriting {
     return { record, leafHash: leafHashOf(record), occurredAt }
   }
 
-  /** Where the members of a document begin. A stranger is passed over in a row, and unusual in a field. */
-  #members(
-    start: number,
-    end: number,
-    names: readonly Uint8Array[],
-    at: Int32Array,
-    types: Uint8Array,
-    mayHaveOthers: boolean,
-  ): void {
-    const { row } = this
-    if (end - start < 5 || row.readInt32LE(start) !== end - start || row[end - 1] !== 0) leave()
-    at.fill(0)
-    types.fill(0)
-    let position = start + 4
-    const last = end - 1
-    while (position < last) {
-      const type = row[position] ?? 0
-      const nameAt = position + 1
-      const nameEnd = this.#nameEnd(nameAt)
-      const member = memberOf(row, nameAt, nameEnd, names)
-      const valueStart = nameEnd + 1
-      if (member === -1) {
-        if (!mayHaveOthers) leave()
-      } else {
-        // The last of two would count, where objects are made.
-        if (at[member] !== 0) leave()
-        at[member] = valueStart
-        types[member] = type
-      }
-      position = this.#after(type, valueStart)
-      if (position > last) leave()
-    }
-    if (position !== last) leave()
-  }
-
-  /** Where the name ends that begins at `at`. */
-  #nameEnd(at: number): number {
-    const { row } = this
-    let end = at
-    while (end < row.length && row[end] !== 0) end += 1
-    return end < row.length ? end : leave()
-  }
-
-  /** Where the element ends whose value begins at `at`. */
-  #after(type: number, at: number): number {
-    const { row } = this
-    if (at + 4 > row.length) leave()
-    switch (type) {
-      case bson.string: {
-        const end = at + 4 + row.readInt32LE(at)
-        if (end <= at + 4 || row[end - 1] !== 0) leave()
-        return end
-      }
-      case bson.document:
-      case bson.array: {
-        const bytes = row.readInt32LE(at)
-        if (bytes < 5) leave()
-        return at + bytes
-      }
-      case bson.binary: {
-        const bytes = row.readInt32LE(at)
-        if (bytes < 0) leave()
-        return at + 5 + bytes
-      }
-      case bson.double:
-      case bson.date:
-      case bson.int64:
-        return at + 8
-      case bson.int32:
-        return at + 4
-      case bson.boolean:
-        return at + 1
-      default:
-        return leave()
-    }
-  }
-
   /** A text of the envelope that stands for itself in JSON. */
   #text(member: number): string {
     if (rowType[member] !== bson.string) leave()
@@ -268,8 +171,8 @@ class RowWriting {
     const texts: string[] = []
     for (let position = start + 4; position < last;) {
       if (row[position] !== bson.string) leave()
-      const at = this.#nameEnd(position + 1) + 1
-      position = this.#after(bson.string, at)
+      const at = nameEndOf(row, position + 1) + 1
+      position = afterElement(row, bson.string, at)
       if (position > last) leave()
       texts.push(this.#plainText(at))
     }
@@ -290,10 +193,10 @@ class RowWriting {
     for (let position = start + 4; position < last;) {
       if (position !== start + 4) this.out[this.end++] = comma
       if (row[position] !== bson.document) leave()
-      const at = this.#nameEnd(position + 1) + 1
-      const end = this.#after(bson.document, at)
+      const at = nameEndOf(row, position + 1) + 1
+      const end = afterElement(row, bson.document, at)
       if (end > last) leave()
-      this.#members(at, end, fieldMembers, fieldAt, fieldType, false)
+      findMembers(row, at, end, fieldMembers, fieldAt, fieldType, false)
       this.#field(commitments)
       position = end
     }
@@ -471,7 +374,7 @@ class RowWriting {
     let { end } = this
     for (let position = start + 4; position < last;) {
       if (row[position] !== bson.int64) leave()
-      position = this.#nameEnd(position + 1)
+      position = nameEndOf(row, position + 1)
       if (position + termBytes >= last) leave()
       for (let byte = position + termBytes; byte > position; byte -= 1) {
         const value = row[byte] ?? 0
@@ -482,18 +385,6 @@ class RowWriting {
     }
     this.end = end
   }
-}
-
-/** Which of some names stands there; -1 = none. */
-function memberOf(row: Buffer, at: number, end: number, names: readonly Uint8Array[]): number {
-  for (let member = 0; member < names.length; member += 1) {
-    const name = names[member]
-    if (name?.length !== end - at || name[0] !== row[at]) continue
-    let position = 1
-    while (position < name.length && name[position] === row[at + position]) position += 1
-    if (position === name.length) return member
-  }
-  return -1
 }
 
 /** ASCII that JSON writes as it is. */
