@@ -252,7 +252,7 @@ export function createRunStore(db: Db, { maxDone }: { readonly maxDone: number }
         goneAt: daysAfter(at, runLimits.doneDays),
       })
       if (before === null) return undefined
-      count(before.kind, progress)
+      count(before.kind, { ...before, ...progress })
       await prune(organizationId)
       return before.progress ?? undefined
     },

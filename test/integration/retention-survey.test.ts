@@ -183,7 +183,7 @@ describe('runs', () => {
       {
         ...{ id, organizationId, kind: 'archive', generation: 1, from: 0, to: 256, workflowId },
         ...{ state: 'needs_operator', step: 'verifying', reason: 'archive_full' },
-        ...{ counts: { leaves: 256 }, bytes: {} },
+        ...{ counts: { leaves: 256 }, bytes: {}, progress: null },
         ...{ startedAt: now.toISOString(), updatedAt: daysAgo(-2).toISOString(), finishedAt: null },
       },
     ])
@@ -197,7 +197,7 @@ describe('runs', () => {
     await runs.progress(
       organizationId,
       id,
-      { counts: { leaves: 256 }, bytes: { archived: 999 } },
+      { counts: { leaves: 256 }, bytes: { archived: 999, verified: 998 } },
       daysAgo(-3),
     )
     await runs.finish(organizationId, id, { step: 'done' }, daysAgo(-4))
@@ -206,7 +206,8 @@ describe('runs', () => {
     await runs.needOperator(organizationId, id, 'internal', {}, daysAgo(-5))
     const [newest] = (await list()).data
     expect(newest).toMatchObject({ state: 'done', step: 'done', finishedAt: daysAgo(-4).toISOString() })
-    expect([...runs.totals()]).toEqual([['archive', { runs: 1, leaves: 256, archivedBytes: 999 }]])
+    const done = { runs: 1, leaves: 256, archivedBytes: 999, verifiedBytes: 998 }
+    expect([...runs.totals()]).toEqual([['archive', done]])
   })
 
   test('are listed newest first, by kind and state, page by page', async () => {
