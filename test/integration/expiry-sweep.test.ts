@@ -71,6 +71,12 @@ const expiryRuns = async (organizationId: string) =>
 
 const segmentCount = (organizationId: string) => segmentsOf(world.api.core).countDocuments({ organizationId })
 
+/** Workers of this process see a day that a test pretends, and would take its end for a leap of the clocks. */
+const forgetClock = () =>
+  world.api.core.db
+    .collection<{ _id: string }>(collectionNames.deployment)
+    .deleteOne({ _id: 'retentionClock' })
+
 test('one sweep archives what is years old and lets it expire, of each organization, also where two run at once', async () => {
   const organizations = ['org_old_a', 'org_old_b']
   const accepted = new Map<string, string[]>()
@@ -82,6 +88,7 @@ test('one sweep archives what is years old and lets it expire, of each organizat
       )
       await drainUntilSealed(world.api.core, id)
     })
+  await forgetClock()
   const sweep = (workflowId: string) =>
     temporal.client.workflow.execute(sweepWorkflowType, {
       workflowId,
@@ -110,6 +117,7 @@ test('one sweep archives what is years old and lets it expire, of each organizat
 test('a deletion that the archive refuses stops by its name, and goes on when it is asked for again', async () => {
   const organizationId = 'org_refused'
   const accepted = await archivedLongAgo(world, organizationId, 3)
+  await forgetClock()
   locked = true
   const start = async () => {
     const answer = await world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
@@ -144,6 +152,7 @@ test('records that are due follow their content, by the sweep, as runs of their 
     await drainUntilSealed(core, organizationId)
     return events.map(({ id }) => id)
   })
+  await forgetClock()
   // As if it had been set long ago: the grace of the default is over.
   await core.db
     .collection<{ organizationId: string }>(collectionNames.retentionPolicies)
