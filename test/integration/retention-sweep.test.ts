@@ -92,6 +92,7 @@ async function sweep(workflowId: string): Promise<void> {
 
 interface RetentionRun {
   readonly id: string
+  readonly workflowId: string
   readonly state: string
   readonly reason: string | null
   readonly step: string
@@ -168,7 +169,10 @@ test('an operator has a run that stands still take its steps again at once, and 
   await world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
   const stopped = async () => (await runsOf(organizationId)).data[0]
   await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('needs_operator')
-  const { id = '' } = (await stopped()) ?? {}
+  const { id = '', workflowId: archiving = '' } = (await stopped()) ?? {}
+  // What is retried while it still runs goes on in the row that it has; here each is a row of its own.
+  const ended = () => temporal.client.workflow.getHandle(archiving).result()
+  await ended()
 
   expect((await retry(id, world.ownerKey)).status).toBe(403)
   expect((await retry('run_01h455vb4pex5vsknk084sn02q')).status).toBe(404)
@@ -182,6 +186,7 @@ test('an operator has a run that stands still take its steps again at once, and 
   await expect.poll(async () => (await stopped())?.id, { timeout: 60_000 }).not.toBe(id)
   await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('needs_operator')
   expect((await retry(id)).body).toMatchObject({ code: 'wrong_state' })
+  await ended()
 
   broken = undefined
   const second = (await stopped())?.id ?? ''
