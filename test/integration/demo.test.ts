@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createOutput } from '../../src/cli/output.js'
 import { createProgram } from '../../src/cli/program.js'
@@ -32,6 +32,7 @@ describe('annals demo', () => {
     world = await openScanWorld()
     await world.work()
   })
+  afterAll(() => world.close())
 
   async function demo(...args: string[]): Promise<{ out: string; err: string }> {
     const texts = { out: '', err: '' }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { createLogger } from '../../src/logging.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
@@ -37,6 +37,7 @@ beforeAll(async () => {
     versioning: 'if_none',
   })
 })
+afterAll(() => world.close())
 afterAll(async () => {
   await workers?.stop()
   await temporal?.close()
@@ -61,7 +62,7 @@ test('from the request over HTTP to what remains until the period key is gone, i
   }
   await drainUntilSealed(core, organizationId)
   const receiver = await startReceiver()
-  afterAll(() => receiver.close())
+  onTestFinished(() => receiver.close())
   const [signing] = await core.delivery.secrets.signing(organizationId)
   receiver.trust(signing?.secret ?? '')
   const id = await world.submit({

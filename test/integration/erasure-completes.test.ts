@@ -7,7 +7,7 @@ import { hash, randomBytes } from 'node:crypto'
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
 import { createCompleting, type Completing } from '../../src/erasure/completing.js'
@@ -106,12 +106,12 @@ beforeAll(async () => {
     await officer('prn_01jd2zq8w9e5cs0v1m6k3n7p4r'),
     await officer('prn_01jd2zq8w9e5cs0v1m6k3n7p4s'),
   ]
-  afterAll(async () => {
+  return async () => {
     await workers.stop()
     await temporal.client.schedule.getHandle(rotationScheduleId).delete()
     await temporal.close()
     await world.close()
-  })
+  }
 })
 
 /** What releasing works with beside what erasing does. */

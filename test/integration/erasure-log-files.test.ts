@@ -9,6 +9,7 @@ import { drainUntilSealed } from '../support/sealing.js'
 import { eventually, openErasureWorld, organizationId } from './erasures-world.js'
 
 const world = await openErasureWorld({ environment: { ANNALS_LOGS_ELSEWHERE: 'siem' } })
+afterAll(() => world.close())
 const { core } = world.api
 const logger = createLogger('error', { write: () => undefined })
 const workers = await startWorkers({

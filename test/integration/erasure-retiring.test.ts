@@ -1,9 +1,10 @@
 /** Retiring a target over HTTP: who may, when, and in which words; with a worker whose steps stop where the test says. */
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { retirementOutcomes } from '../../src/erasure/contract.js'
 import { eventually, failure, openErasureWorld, organizationId, principals } from './erasures-world.js'
 
 const world = await openErasureWorld()
+afterAll(() => world.close())
 await world.work()
 
 const person = { kind: 'email', value: 'petra.retired@acme.example' }

@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { CliContext } from '../../src/cli/context.js'
 import { createOutput } from '../../src/cli/output.js'
 import { run } from '../../src/cli/program.js'
@@ -12,6 +12,7 @@ beforeAll(async () => {
   world = await openErasureWorld()
   await world.work()
 })
+afterAll(() => world.close())
 
 /** Runs one command line as the holder of a key. */
 async function annals(key: string, ...line: string[]) {

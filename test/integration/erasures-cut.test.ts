@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { erasureTaskQueue, erasureWorkflowId, erasureWorkflowType } from '../../src/erasure/contract.js'
 import { idForKey } from '../../src/events/intake.js'
 import {
@@ -15,6 +15,7 @@ beforeAll(async () => {
   world = await openErasureWorld()
   await world.work()
 })
+afterAll(() => world.close())
 
 /** A request whose workflow begins a new history after so many events. */
 async function submittedWith(historyEvents: number, key: string): Promise<string> {
@@ -105,6 +106,7 @@ test('a workflow that another program began without a request ends, and one of a
 
 test('while no worker is there a request is taken and an action is not; it counts once when it comes again', async () => {
   const quiet = await openErasureWorld()
+  onTestFinished(() => quiet.close())
   const id = await quiet.submit()
   const headers = { 'idempotency-key': 'verify' }
   const body = { method: 'call', result: 'verified' }

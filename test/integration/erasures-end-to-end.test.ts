@@ -1,6 +1,6 @@
 /** A person is forgotten by request, over HTTP, with the workers of a deployment and what they really do. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { createLogger } from '../../src/logging.js'
 import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
@@ -59,11 +59,11 @@ beforeAll(async () => {
     await officer('prn_01jd2zq8w9e5cs0v1m6k3n7p4r'),
     await officer('prn_01jd2zq8w9e5cs0v1m6k3n7p4s'),
   ]
-  afterAll(async () => {
+  return async () => {
     await workers.stop()
     await temporal.close()
     await world.close()
-  })
+  }
 })
 
 const post = (path: string, body: object, key = officers[0]) => world.request('POST', path, { body, key })

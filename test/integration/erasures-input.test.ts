@@ -1,5 +1,5 @@
 /** What an officer may send, and who may: lists, roles and bad input of erasure requests. No worker takes part. */
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { newId } from '../../src/ids.js'
 import {
   openErasureWorld,
@@ -14,6 +14,7 @@ let world: ErasureWorld
 beforeAll(async () => {
   world = await openErasureWorld()
 })
+afterAll(() => world.close())
 
 const asSecond = () => ({ key: world.keys.second })
 

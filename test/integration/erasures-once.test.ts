@@ -1,5 +1,5 @@
 /** Every change of a request × {fails before its commit, is made and answers with an error, runs twice at once}; one oracle. */
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ErasureReference } from '../../src/erasure/contract.js'
 import type { Advance } from '../../src/erasure/changes.js'
 import { createErasureRecorder, type ErasureRecorder } from '../../src/erasure/recorder.js'
@@ -14,6 +14,7 @@ beforeAll(async () => {
   // No worker: here a change is made by nobody but the test.
   world = await openErasureWorld()
 })
+afterAll(() => world.close())
 
 class Injected extends Error {}
 

@@ -24,7 +24,6 @@ const dayMs = 24 * hourMs
 
 beforeAll(async () => {
   server = await startTimeSkippingServer()
-  afterAll(() => server.close())
   world = await openErasureWorld({
     timeSkippingAddress: server.address,
     environment: { ANNALS_WEBHOOK_ALLOW_PRIVATE: 'true' },
@@ -40,8 +39,11 @@ beforeAll(async () => {
   })
   await world.work()
   vi.useFakeTimers({ toFake: ['Date'], now: await server.now() })
-  afterAll(() => vi.useRealTimers())
 })
+// The last of them first.
+afterAll(() => server.close())
+afterAll(() => world.close())
+afterAll(() => vi.useRealTimers())
 
 async function pass(ms: number): Promise<void> {
   await server.pass(ms)

@@ -1,7 +1,6 @@
 /** A world with erasure requests: the API, officers, and workers whose erasing steps a test decides. */
 import { randomBytes } from 'node:crypto'
 import { ApplicationFailure } from '@temporalio/activity'
-import { afterAll } from 'vitest'
 import { z } from 'zod'
 import {
   erasureWorkflowId,
@@ -251,7 +250,6 @@ export async function openErasureWorld(options: ErasureWorldOptions = {}): Promi
       await world.close()
     },
   }
-  afterAll(() => erasureWorld.close())
   return erasureWorld
 }
 

@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { newId } from '../../src/ids.js'
 import {
   eventually,
@@ -18,6 +18,7 @@ beforeAll(async () => {
   world = await openErasureWorld()
   await world.work()
 })
+afterAll(() => world.close())
 
 const code = (answer: { body: unknown }) => (answer.body as { code?: string }).code
 const stateOf = async (id: string) => (await world.show(id)).state

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { newId } from '../../src/ids.js'
 import {
@@ -25,6 +25,7 @@ const path = `/v1/organizations/${organizationId}/scans`
 beforeAll(async () => {
   world = await openScanWorld()
 })
+afterAll(() => world.close())
 
 /** What an API leaves behind that dies after the workflow's start and before anything else. */
 async function startAndDie(changes: Partial<ScanReference> = {}): Promise<ScanReference> {

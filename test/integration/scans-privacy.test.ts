@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openPayload } from '../../src/temporal/codec.js'
 import { finishSignal, progressSignal } from '../../src/scans/contract.js'
 import { body, eventually, openScanWorld, request, type ScanWorld } from './scans-world.js'
@@ -15,6 +15,7 @@ beforeAll(async () => {
   world = await openScanWorld()
   await world.work()
 })
+afterAll(() => world.close())
 
 test('neither raw nor decoded histories, visibility or logs hold anything free-form', async () => {
   const metadata = { note: secrets.metadata, [`key of ${secrets.metadata}`]: 1 }

@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   finishSignal,
   progressSignal,
@@ -17,6 +17,7 @@ beforeAll(async () => {
   world = await openScanWorld()
   await world.work()
 })
+afterAll(() => world.close())
 
 const statusOf = async (id: string) => (await world.scans.get(organizationId, id)).status
 

@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunningWorkers } from '../../workers/main.js'
 import { deploymentVersion, makeVersionCurrent } from '../../workers/versioning.js'
 import { body, openScanWorld, request, type ScanWorld } from './scans-world.js'
@@ -10,6 +10,7 @@ beforeAll(async () => {
   world = await openScanWorld()
   workers = await world.work()
 })
+afterAll(() => world.close())
 
 const get = (path: string) => fetch(`http://127.0.0.1:${workers.httpPort}${path}`)
 

@@ -1,6 +1,5 @@
 /** A world with scans: the API, a scan service whose waiting times a test may shorten, and workers. */
 import { randomBytes } from 'node:crypto'
-import { afterAll } from 'vitest'
 import { z } from 'zod'
 import { createLogger } from '../../src/logging.js'
 import { scanWorkflowId } from '../../src/scans/contract.js'
@@ -117,7 +116,6 @@ export async function openScanWorld(environment: Record<string, string> = {}): P
       await world.close()
     },
   }
-  afterAll(() => scanWorld.close())
   return scanWorld
 }
 

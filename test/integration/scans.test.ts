@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cancelSignal, failSignal, finishSignal, progressSignal } from '../../src/scans/contract.js'
 import { scanDetailSchema, scanListSchema, scanViewSchema } from '../../src/scans/schema.js'
 import { body, eventually, openScanWorld, organizationId, request, type ScanWorld } from './scans-world.js'
@@ -10,6 +10,7 @@ beforeAll(async () => {
   world = await openScanWorld()
   await world.work()
 })
+afterAll(() => world.close())
 
 async function start(sent: object = { engine: 'test-engine' }, headers: Record<string, string> = {}) {
   const answer = await world.request('POST', path, { body: sent, headers })
