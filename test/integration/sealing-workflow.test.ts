@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { createLogger } from '../../src/logging.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
@@ -116,21 +116,23 @@ test('a worker seals what comes, turn after turn, and shows its figures', { time
   const { core } = world.api
   const oracle = createLogOracle(core, ['org_flow'])
   const workers = await work(500)
+  onTestFinished(() => workers.stop())
   const acknowledged = await accept(core, 'org_flow', 20)
   await sealed(0)
   acknowledged.push(...(await accept(core, 'org_flow', 5)))
   await sealed(0)
   expect(await oracle.findings(acknowledged)).toEqual([])
 
-  const figures = await (await fetch(`http://127.0.0.1:${String(workers.httpPort)}/metrics`)).text()
-  expect(figures).toMatch(/^annals_seal_lag_seconds 0$/m)
+  const look = async () => (await fetch(`http://127.0.0.1:${String(workers.httpPort)}/metrics`)).text()
+  // Each figure is asked for by itself, and one may be of a moment ago.
+  await expect.poll(look).toMatch(/^annals_seal_lag_seconds 0$/m)
+  const figures = await look()
   expect(figures).toMatch(/^annals_pending_events 0$/m)
   expect(figures).toMatch(/^annals_seal_alarms_total\{kind="invalid_mac"\} 0$/m)
   const handle = temporal.client.workflow.getHandle(
     sealWorkflowId('local', partitionOf('org_flow', sealPartitions)),
   )
   expect((await handle.describe()).status.name).toBe('RUNNING')
-  await workers.stop()
 })
 
 test(
