@@ -9,8 +9,13 @@ import { inTransaction } from '../mongo/transaction.js'
 import type { SegmentDocument } from './contract.js'
 import type { ArchiveKeys } from './segment-keys.js'
 import { SegmentFault } from './segment-fault.js'
-import { openContentManifest, openLeavesManifest } from './segment-manifest.js'
-import { contentManifestPath, leavesManifestPath, parseSegmentPath, segmentPrefix } from './segment-paths.js'
+import {
+  contentRevisions,
+  leavesRevisions,
+  type RevisedManifest,
+  type Revisions,
+} from './segment-manifest.js'
+import { parseSegmentPath, segmentPrefix } from './segment-paths.js'
 import { readObject } from './segment-reader.js'
 import type { Verifier } from '../transparency-log/note.js'
 import type { SegmentsStore } from './segments-store.js'
@@ -37,35 +42,50 @@ export function createNewestContent(deps: NewestContentDependencies) {
   const { client, db, store, keys, segments, advance } = deps
   const rows: Collection<SegmentDocument> = db.collection(collectionNames.archiveSegments)
 
-  async function newestRevision(segment: SegmentDocument): Promise<number> {
-    let newest = 0
+  /** The newest revision that lies in the archive; undefined where it is not newer than the one that is known. */
+  async function newerThan<Manifest extends RevisedManifest>(
+    known: number,
+    { manifestKind, manifestPath: pathOf, open }: Revisions<Manifest>,
+    segment: SegmentDocument,
+    verifiers: readonly Verifier[],
+  ) {
+    let revision = known
     for await (const { path } of store.list(segmentPrefix(segment))) {
       const object = parseSegmentPath(path)
-      if (object?.kind === 'contentManifest') newest = Math.max(newest, object.revision)
+      if (object?.kind === manifestKind) revision = Math.max(revision, object.revision)
     }
-    return newest
+    if (revision === known) return undefined
+    const manifestPath = pathOf(segment, revision)
+    const note = await readObject(store, manifestPath, maxManifestBytes)
+    if (note === undefined)
+      throw new SegmentFault('object_missing', manifestPath, 'it went while it was read')
+    const { manifest, sha256 } = open(note, segment, revision, verifiers)
+    return { manifest, written: { revision, file: manifest.file, manifestPath, manifestSha256: sha256 } }
   }
 
   /** Points to the newest leaves where what the row names is there no more. */
   async function pointToLeaves(segment: SegmentDocument, verifiers: readonly Verifier[]): Promise<boolean> {
     const { organizationId, records } = segment
     if (records === null || (await store.head(records.file.path)) !== undefined) return false
-    let revision = 0
-    for await (const { path } of store.list(segmentPrefix(segment))) {
-      const object = parseSegmentPath(path)
-      if (object?.kind === 'leavesManifest') revision = Math.max(revision, object.revision)
-    }
-    if (revision <= (records.leaves?.revision ?? 0)) return false
-    const manifestPath = leavesManifestPath(segment, revision)
-    const note = await readObject(store, manifestPath, maxManifestBytes)
-    if (note === undefined)
-      throw new SegmentFault('object_missing', manifestPath, 'it went while it was read')
-    const { manifest, sha256 } = openLeavesManifest(note, segment, revision, verifiers)
-    const { file, expired } = manifest
-    const leaves = { revision, file, manifestPath, manifestSha256: sha256, expired }
+    const known = records.leaves?.revision
+    const newest = await newerThan(known ?? 0, leavesRevisions, segment, verifiers)
+    if (newest === undefined) return false
+    const leaves = { ...newest.written, expired: newest.manifest.expired }
     return inTransaction(client, async (session) => {
       await advance(organizationId, session)
-      return segments.recordLeaves(segment, records.leaves?.revision, leaves, session)
+      return segments.recordLeaves(segment, known, leaves, session)
+    })
+  }
+
+  async function pointToContent(segment: SegmentDocument, verifiers: readonly Verifier[]): Promise<boolean> {
+    const { organizationId, content: old } = segment
+    if (old === null) return false
+    const newest = await newerThan(old.revision, contentRevisions, segment, verifiers)
+    if (newest === undefined) return false
+    const content = { ...newest.written, state: newest.manifest.state }
+    return inTransaction(client, async (session) => {
+      await advance(organizationId, session)
+      return segments.recordContent(segment, old.revision, content, session)
     })
   }
 
@@ -75,22 +95,7 @@ export function createNewestContent(deps: NewestContentDependencies) {
     for await (const segment of rows.find({ organizationId, content: { $ne: null } })) {
       beat()
       if (await pointToLeaves(segment, verifiers)) moved += 1
-      const old = segment.content
-      if (old === null) continue
-      const revision = await newestRevision(segment)
-      if (revision <= old.revision) continue
-      const manifestPath = contentManifestPath(segment, revision)
-      const note = await readObject(store, manifestPath, maxManifestBytes)
-      if (note === undefined)
-        throw new SegmentFault('object_missing', manifestPath, 'it went while it was read')
-      const { manifest, sha256 } = openContentManifest(note, segment, revision, verifiers)
-      const { file, state } = manifest
-      const content = { state, revision, file, manifestPath, manifestSha256: sha256 }
-      const recorded = await inTransaction(client, async (session) => {
-        await advance(organizationId, session)
-        return segments.recordContent(segment, old.revision, content, session)
-      })
-      if (recorded) moved += 1
+      if (await pointToContent(segment, verifiers)) moved += 1
     }
     return moved
   }

@@ -55,6 +55,7 @@ import {
   maxLeaf,
   recordsManifestPath,
   recordsPath,
+  type SegmentObjectKind,
 } from './segment-paths.js'
 import { maxObjectBytes } from './stores/contract.js'
 
@@ -123,7 +124,8 @@ const leavesSchema = z.strictObject({
 })
 export type LeavesManifest = z.infer<typeof leavesSchema>
 
-export type SegmentManifest = RecordsManifest | ContentManifest | LeavesManifest
+export type RevisedManifest = ContentManifest | LeavesManifest
+export type SegmentManifest = RecordsManifest | RevisedManifest
 
 /** A manifest that was opened, and the hash by which others name it. */
 export interface Opened<Manifest> {
@@ -162,43 +164,55 @@ export function openRecordsManifest(
   return { manifest, path, sha256: sha256Of(note) }
 }
 
-/** Opens the manifest of a revision of a segment's content; else as `openRecordsManifest`. */
-export function openContentManifest(
-  note: Uint8Array,
-  range: SegmentRange,
-  revision: number,
-  verifiers: readonly Verifier[] | undefined,
-): Opened<ContentManifest> {
-  const path = contentManifestPath(range, revision)
-  const manifest = open(path, note, contentSchema, verifiers)
-  requireRange(path, manifest, range, contentPath(range, revision))
-  const { file, state, events, damaged } = manifest
-  const isEmpty = file.members.length === 0 && events + damaged === 0
-  const isWhole = events + damaged === range.to - range.from
-  if (manifest.revision !== revision)
-    throw new SegmentFault('manifest_foreign', path, 'it is the manifest of another revision')
-  if ((state === 'expired') !== isEmpty || (state === 'kept' && !isWhole))
-    throw new SegmentFault('manifest_invalid', path, 'its counts do not fit together')
-  return { manifest, path, sha256: sha256Of(note) }
+/** What is written in revisions, from 1: each a data file and its manifest, which names the records that it belongs to. */
+export interface Revisions<Manifest extends RevisedManifest> {
+  readonly manifestKind: SegmentObjectKind
+  readonly manifestPath: (range: SegmentRange, revision: number) => string
+  readonly dataPath: (range: SegmentRange, revision: number) => string
+  /** Opens the manifest of a revision; else as `openRecordsManifest`. */
+  readonly open: (
+    note: Uint8Array,
+    range: SegmentRange,
+    revision: number,
+    verifiers: readonly Verifier[] | undefined,
+  ) => Opened<Manifest>
 }
 
-/** Opens the manifest of a revision of a segment's leaves; else as `openRecordsManifest`. */
-export function openLeavesManifest(
-  note: Uint8Array,
-  range: SegmentRange,
-  revision: number,
-  verifiers: readonly Verifier[] | undefined,
-): Opened<LeavesManifest> {
-  const path = leavesManifestPath(range, revision)
-  const manifest = open(path, note, leavesSchema, verifiers)
-  requireRange(path, manifest, range, leavesPath(range, revision))
-  const { file, expired, from, to } = manifest
-  if (manifest.revision !== revision)
-    throw new SegmentFault('manifest_foreign', path, 'it is the manifest of another revision')
-  if (expired > to - from || file.members.length !== tileOf(to - 1) - tileOf(from) + 1)
-    throw new SegmentFault('manifest_invalid', path, 'its counts do not fit together')
-  return { manifest, path, sha256: sha256Of(note) }
+function revisions<Manifest extends RevisedManifest>(
+  paths: Pick<Revisions<Manifest>, 'manifestKind' | 'manifestPath' | 'dataPath'>,
+  schema: z.ZodType<Manifest>,
+  fits: (manifest: Manifest) => boolean,
+): Revisions<Manifest> {
+  return {
+    ...paths,
+    open(note, range, revision, verifiers) {
+      const path = paths.manifestPath(range, revision)
+      const manifest = open(path, note, schema, verifiers)
+      requireRange(path, manifest, range, paths.dataPath(range, revision))
+      if (manifest.revision !== revision)
+        throw new SegmentFault('manifest_foreign', path, 'it is the manifest of another revision')
+      if (!fits(manifest)) throw new SegmentFault('manifest_invalid', path, 'its counts do not fit together')
+      return { manifest, path, sha256: sha256Of(note) }
+    },
+  }
 }
+
+export const contentRevisions = revisions<ContentManifest>(
+  { manifestKind: 'contentManifest', manifestPath: contentManifestPath, dataPath: contentPath },
+  contentSchema,
+  ({ file, state, events, damaged, from, to }) => {
+    const isEmpty = file.members.length === 0 && events + damaged === 0
+    const isWhole = events + damaged === to - from
+    return (state === 'expired') === isEmpty && (state !== 'kept' || isWhole)
+  },
+)
+
+export const leavesRevisions = revisions<LeavesManifest>(
+  { manifestKind: 'leavesManifest', manifestPath: leavesManifestPath, dataPath: leavesPath },
+  leavesSchema,
+  ({ file, expired, from, to }) =>
+    expired <= to - from && file.members.length === tileOf(to - 1) - tileOf(from) + 1,
+)
 
 function open<Manifest extends SegmentManifest>(
   path: string,

@@ -19,26 +19,19 @@ import type { SegmentDocument, SegmentFile, SegmentLeaves, SegmentRange } from '
 import { SegmentFault } from './segment-fault.js'
 import type { ArchiveKeys } from './segment-keys.js'
 import {
+  contentRevisions,
   formatManifest,
-  openContentManifest,
-  openLeavesManifest,
+  leavesRevisions,
   openRecordsManifest,
   sha256Of,
   type ContentManifest,
   type LeavesManifest,
-  type Opened,
   type RecordsManifest,
+  type RevisedManifest,
+  type Revisions,
   type SegmentManifest,
 } from './segment-manifest.js'
-import {
-  archiveKeysPath,
-  contentManifestPath,
-  contentPath,
-  leavesManifestPath,
-  leavesPath,
-  recordsManifestPath,
-  recordsPath,
-} from './segment-paths.js'
+import { archiveKeysPath, recordsManifestPath, recordsPath } from './segment-paths.js'
 import { readObject } from './segment-reader.js'
 import type { SpoolFile } from './segment-spool.js'
 import { ArchiveStoreError, type ArchiveStore } from './stores/contract.js'
@@ -93,12 +86,14 @@ export interface SegmentPublisher {
   keys(): Promise<void>
 }
 
-/** What is written in revisions: each a file and a manifest. */
-interface Revisions<Manifest> {
-  readonly manifestPath: (revision: number) => string
-  readonly dataPath: (revision: number) => string
-  readonly manifest: (revision: number, file: OwnFile) => Manifest
-  readonly open: (note: Uint8Array, revision: number) => Opened<Manifest>
+/** What is to be written as a revision. */
+interface Revising<Manifest> {
+  readonly range: SegmentRange
+  /** undefined = a file of no bytes */
+  readonly spooled: SpoolFile | undefined
+  readonly firstRevision: number
+  readonly signing: Signing
+  readonly manifestOf: (revision: number, file: OwnFile) => Manifest
   readonly isSame: (a: Manifest, b: Manifest) => boolean
 }
 
@@ -164,21 +159,19 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
   }
 
   /** Under the first revision, from the given one on, that is free or says the same. */
-  async function revised<Manifest extends ContentManifest | LeavesManifest>(
-    spooled: SpoolFile | undefined,
-    firstRevision: number,
-    signing: Signing,
-    { manifestPath, dataPath, manifest: manifestOf, open, isSame }: Revisions<Manifest>,
+  async function revised<Manifest extends RevisedManifest>(
+    { manifestPath, dataPath, open }: Revisions<Manifest>,
+    { range, spooled, firstRevision, signing, manifestOf, isSame }: Revising<Manifest>,
   ): Promise<Revised> {
     const data = spooled === undefined ? emptyFile : await spooled.finish()
     let revision = firstRevision
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const file = { path: dataPath(revision), ...data }
-      const path = manifestPath(revision)
+      const file = { path: dataPath(range, revision), ...data }
+      const path = manifestPath(range, revision)
       const manifest = manifestOf(revision, withOwnMembers(file))
       const note = await readObject(store, path, maxNoteBytes)
       if (note !== undefined) {
-        const found = open(note, revision)
+        const found = open(note, range, revision, signing.verifiers)
         if (isSame(found.manifest, manifest)) {
           await putLost(spooled, file)
           return { revision, file, manifestPath: path, manifestSha256: found.sha256 }
@@ -226,27 +219,21 @@ export function createSegmentPublisher(store: ArchiveStore, keys: ArchiveKeys): 
     },
 
     async content(range, spooled, firstRevision, statement, signing) {
-      const { state } = statement
-      const written = await revised(spooled, firstRevision, signing, {
-        manifestPath: (revision) => contentManifestPath(range, revision),
-        dataPath: (revision) => contentPath(range, revision),
-        manifest: (revision, file) => ({ ...statement, ...range, revision, file }),
-        open: (note, revision) => openContentManifest(note, range, revision, signing.verifiers),
+      const written = await revised(contentRevisions, {
+        ...{ range, spooled, firstRevision, signing },
+        manifestOf: (revision, file) => ({ ...statement, ...range, revision, file }),
         isSame: isSameContent,
       })
-      return { state, ...written }
+      return { state: statement.state, ...written }
     },
 
     async leaves(range, spooled, firstRevision, statement, signing) {
-      const { expired } = statement
-      const written = await revised(spooled, firstRevision, signing, {
-        manifestPath: (revision) => leavesManifestPath(range, revision),
-        dataPath: (revision) => leavesPath(range, revision),
-        manifest: (revision, file) => ({ ...statement, ...range, revision, file }),
-        open: (note, revision) => openLeavesManifest(note, range, revision, signing.verifiers),
-        isSame: isSameLeaves,
+      const written = await revised(leavesRevisions, {
+        ...{ range, spooled, firstRevision, signing },
+        manifestOf: (revision, file) => ({ ...statement, ...range, revision, file }),
+        isSame: isSameRest,
       })
-      return { expired, ...written }
+      return { expired: statement.expired, ...written }
     },
 
     async keys() {
@@ -262,11 +249,8 @@ const withOwnMembers = (file: SegmentFile) => ({ ...file, members: [...file.memb
 
 const isExisting = (error: unknown): boolean => error instanceof ArchiveStoreError && error.code === 'exists'
 
-const isSameContent = (a: ContentManifest, b: ContentManifest): boolean =>
-  a.file.sha256 === b.file.sha256 &&
-  a.records === b.records &&
-  a.state === b.state &&
-  a.ledgerSequence === b.ledgerSequence
-
-const isSameLeaves = (a: LeavesManifest, b: LeavesManifest): boolean =>
+const isSameRest = (a: RevisedManifest, b: RevisedManifest): boolean =>
   a.file.sha256 === b.file.sha256 && a.records === b.records
+
+const isSameContent = (a: ContentManifest, b: ContentManifest): boolean =>
+  isSameRest(a, b) && a.state === b.state && a.ledgerSequence === b.ledgerSequence

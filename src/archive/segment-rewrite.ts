@@ -11,7 +11,7 @@ import type { SegmentPublisher, WrittenContent } from './segment-publish.js'
 import { readMembers } from './segment-reader.js'
 import { withSpool, type Spool } from './segment-spool.js'
 import { verifySegment } from './segment-verify.js'
-import { formatContentLine, isEmptyLine, parseContentLines, storedEventOf } from './segment.js'
+import { formatContentLine, parseContentLines, verifiedEventOf } from './segment.js'
 import type { ArchiveStore } from './stores/contract.js'
 
 /** The segment whose content is written anew; a `SegmentDocument` is one. */
@@ -137,7 +137,10 @@ class Rewriting {
 
   /** The new lines of a member, and the first leaf in it; undefined where none is left. */
   async member(bytes: Buffer): Promise<{ readonly first: number | undefined; readonly text: string }> {
-    const lines = parseContentLines(bytes).map((line) => ({ line, event: this.#eventOf(line) }))
+    const lines = parseContentLines(bytes).map((line) => ({
+      line,
+      event: verifiedEventOf(this.organizationId, line),
+    }))
     const leaves = lines.flatMap(({ line, event }) =>
       event === undefined ? [] : [{ index: line.index, event }],
     )
@@ -159,14 +162,6 @@ class Rewriting {
       text += formatContentLine(line.index, line.id, now)
     }
     return { first, text }
-  }
-
-  /** undefined for the line of an event that was damaged or gone when it was archived. */
-  #eventOf(line: ReturnType<typeof parseContentLines>[number]): StoredEvent | undefined {
-    if (isEmptyLine(line)) return undefined
-    const event = storedEventOf(this.organizationId, line)
-    if (event === undefined) throw new Error('content that was just verified is made of events')
-    return event
   }
 }
 

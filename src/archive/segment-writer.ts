@@ -21,7 +21,7 @@ import { LineBuffer } from './line-buffer.js'
 import type { SegmentEvidence } from './segment-evidence.js'
 import { SegmentFault } from './segment-fault.js'
 import type { ArchiveKeys } from './segment-keys.js'
-import { maxLeaf, parseSegmentPath, recordsPath, segmentPrefix } from './segment-paths.js'
+import { maxLeaf, recordsPath } from './segment-paths.js'
 import {
   createSegmentPublisher,
   type ContentStatement,
@@ -29,6 +29,7 @@ import {
   type WrittenContent,
   type WrittenRecords,
 } from './segment-publish.js'
+import { deleteObjects } from './segment-removal.js'
 import { createContentRewriter, type ContentRewriter } from './segment-rewrite.js'
 import { withSpool, type Spool, type SpoolFile } from './segment-spool.js'
 import {
@@ -107,17 +108,12 @@ export function createSegmentWriter(deps: SegmentWriterDependencies): SegmentWri
   const publisher = createSegmentPublisher(store, keys)
   const rewriting = { store, publisher, spoolFolder, maxSpoolBytes }
 
-  async function deleteContent(range: SegmentRange, goes: (revision: number) => boolean): Promise<void> {
-    const paths = new Set<string>()
-    for await (const { path } of store.versions(segmentPrefix(range))) {
-      const object = parseSegmentPath(path)
-      const isContent = object?.kind === 'content' || object?.kind === 'contentManifest'
-      if (isContent && goes(object.revision)) paths.add(path)
-    }
-    // Manifests first: data without one is nothing, a manifest without its data is damage.
-    const manifests = [...paths].filter((path) => path.endsWith('.manifest'))
-    for (const path of new Set([...manifests, ...paths])) await store.delete(path)
-  }
+  const deleteContent = (range: SegmentRange, goes: (revision: number) => boolean): Promise<void> =>
+    deleteObjects(
+      store,
+      range,
+      ({ kind, revision }) => (kind === 'content' || kind === 'contentManifest') && goes(revision),
+    )
 
   return {
     ...createContentRewriter(rewriting),

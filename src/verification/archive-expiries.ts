@@ -4,7 +4,7 @@
  */
 import type { SegmentRange } from '../archive/contract.js'
 import { SegmentFault } from '../archive/segment-fault.js'
-import { openContentManifest, openLeavesManifest, openRecordsManifest } from '../archive/segment-manifest.js'
+import { contentRevisions, leavesRevisions, openRecordsManifest } from '../archive/segment-manifest.js'
 import {
   contentManifestPath,
   leavesManifestPath,
@@ -12,7 +12,7 @@ import {
   recordsPath,
 } from '../archive/segment-paths.js'
 import { readObject } from '../archive/segment-reader.js'
-import type { VerifiedLeaf } from '../archive/segment-verify.js'
+import type { VerifiedLeaf } from '../archive/segment-leaf-checks.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import { maxNoteBytes, type Verifier } from '../transparency-log/note.js'
 import type { Finding } from './contract.js'
@@ -108,7 +108,7 @@ export async function leavesThatCount(
     ).records
     for (const revision of leaves.toReversed()) {
       const note = await readNote(store, leavesManifestPath(range, revision))
-      if (openLeavesManifest(note, range, revision, options.verifiers).manifest.expired <= gone)
+      if (leavesRevisions.open(note, range, revision, options.verifiers).manifest.expired <= gone)
         return revision
     }
     return hasRecords ? undefined : newest
@@ -134,7 +134,7 @@ export async function revisionThatCounts(
   if (before === undefined) return newest
   try {
     const note = await readNote(store, contentManifestPath(range, newest))
-    const { events, damaged } = openContentManifest(note, range, newest, options.verifiers).manifest
+    const { events, damaged } = contentRevisions.open(note, range, newest, options.verifiers).manifest
     const gone = to - from - events - damaged
     if (gone === 0) return newest
     const manifest = await recordsManifestOf(store, range, options)

@@ -14,7 +14,8 @@ import {
   recordsManifestPath,
   type SegmentObject,
 } from '../archive/segment-paths.js'
-import { verifySegment, type CheckLine, type SegmentVerification } from '../archive/segment-verify.js'
+import type { CheckLine } from '../archive/segment-leaf-checks.js'
+import { verifySegment, type SegmentVerification } from '../archive/segment-verify.js'
 import type { ContentLine, RecordLine } from '../archive/segment.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import { base64 } from '../transparency-log/encoding.js'

@@ -6,11 +6,12 @@ import { BSON } from 'mongodb'
 import { readMembers } from '../../../src/archive/segment-reader.js'
 import {
   formatManifest,
-  openContentManifest,
+  contentRevisions,
   openRecordsManifest,
   sha256Of,
 } from '../../../src/archive/segment-manifest.js'
-import { verifySegment, type VerifiedLeaf } from '../../../src/archive/segment-verify.js'
+import type { VerifiedLeaf } from '../../../src/archive/segment-leaf-checks.js'
+import { verifySegment } from '../../../src/archive/segment-verify.js'
 import type { WrittenSegment } from '../../../src/archive/segment-writer.js'
 import { parseContentLines, storedEventOf } from '../../../src/archive/segment.js'
 import type { StoredEvent } from '../../../src/events/store.js'
@@ -175,7 +176,7 @@ const repack =
     const verifiers = await archive.keys.verifiers()
     const { recordsManifest, contentManifest, ...files } = paths(segment)
     const records = openRecordsManifest(await archive.read(recordsManifest), segment, verifiers).manifest
-    const content = openContentManifest(await archive.read(contentManifest), segment, 1, verifiers).manifest
+    const content = contentRevisions.open(await archive.read(contentManifest), segment, 1, verifiers).manifest
     const described = file === 'recordsFile' ? records.file : content.file
     const bytes = await archive.read(files[file])
     const second = described.members[1]
