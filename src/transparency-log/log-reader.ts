@@ -159,9 +159,15 @@ export function createLogReader(
       const head = await headWith(organizationId, located)
       if (head === undefined) return undefined
       const { size, root, checkpoint } = head
-      const [hashes, record] = await undamaged(head, () =>
-        Promise.all([provedIn(head, located, head), recordOf(organizationId, located)]),
-      )
+      const [hashes, record] = await undamaged(head, () => {
+        const proof = provedIn(head, located, head)
+        const record = recordOf(organizationId, located).catch(async (error: unknown) => {
+          // Where both fail it is the proof that says which object is to blame.
+          await proof
+          throw error
+        })
+        return Promise.all([proof, record])
+      })
       return {
         generation,
         index,

@@ -208,8 +208,8 @@ test('a history and an id that name the person are found, by name, and block the
   const told = await start(`told-${mark}`, 'org_erased', lou.email)
   const named = await start(`job/${lou.id}`, 'org_erased', 'nothing')
   const elsewhere = await start(`elsewhere/${lou.id}`, 'org_kept', lou.email)
-  const shown = async (workflowId: string) =>
-    (await client.workflow.count(`WorkflowId = "${workflowId}"`)).count
+  const shown = async (workflowId: string, more = '') =>
+    (await client.workflow.count(`WorkflowId = "${workflowId}"${more}`)).count
   for (const { workflowId } of [told, named, elsewhere])
     await expect.poll(() => shown(workflowId), wait).toBe(1)
 
@@ -228,6 +228,8 @@ test('a history and an id that name the person are found, by name, and block the
   for (const { workflowId, firstExecutionRunId: runId } of [told, named]) {
     const workflowExecution = { workflowId, runId }
     await client.workflow.getHandle(workflowId, runId).terminate()
+    // Deleted before visibility has seen it end, it may be written there once more.
+    await expect.poll(() => shown(workflowId, ' AND ExecutionStatus = "Terminated"'), wait).toBe(1)
     await connection.workflowService.deleteWorkflowExecution({ namespace, workflowExecution })
     await expect.poll(() => shown(workflowId), wait).toBe(0)
   }

@@ -1,5 +1,5 @@
 /** What somebody edits in the database's log is never proved from: the server says so, and raises an alarm. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { nodeHasher, nodeNoteCrypto, sha256 } from '../../src/transparency-log/node-crypto.js'
 import { ed25519Verifier, parseVerifierKey } from '../../src/transparency-log/note-key.js'
 import { logCollections } from '../../src/transparency-log/store.js'
@@ -67,7 +67,12 @@ async function flipTile(level: number, index: number, at: number): Promise<() =>
   const edited = Buffer.from(before)
   edited.writeUInt8(edited.readUInt8(at * 32) ^ 1, at * 32)
   await tiles.updateOne({ _id }, { $set: { hashes: edited } })
-  return () => tiles.updateOne({ _id }, { $set: { hashes: before } })
+  const undo = () => tiles.updateOne({ _id }, { $set: { hashes: before } })
+  // The next test starts from a whole log, however this one ends.
+  onTestFinished(async () => {
+    await undo()
+  })
+  return undo
 }
 
 describe('an edited log', () => {
