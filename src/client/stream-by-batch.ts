@@ -1,8 +1,14 @@
 /** What a stream does where requests cannot be streamed (browsers, some runtimes): the same events, batch by batch. */
 import { postTexts } from './batches.js'
-import { pause } from './backoff.js'
+import { aborted } from './backoff.js'
 import { AnnalsClientError } from './errors.js'
-import { callBack, letGo, type StreamLinesOptions } from './stream-options.js'
+import {
+  callBack,
+  defaultMaxFailures,
+  letGo,
+  tooManyFailures,
+  type StreamLinesOptions,
+} from './stream-options.js'
 import type { Send } from './transport.js'
 import type { RetryOptions, StreamCounts } from './types.js'
 import type { StreamItem } from './window.js'
@@ -11,8 +17,6 @@ const maxBatchEvents = 500
 const maxBatchCharacters = 4 * 1_048_576
 /** An event waits so long for others to go with it. */
 const lingerMs = 10
-/** Between two looks at a source that has nothing: timers have an end. */
-const longMs = 2 ** 31 - 1
 
 /** @throws as `streamLines` */
 export async function streamByBatch<Tag>(
@@ -20,7 +24,7 @@ export async function streamByBatch<Tag>(
   batches: AsyncIterable<readonly StreamItem<Tag>[]>,
   options: StreamLinesOptions<Tag> & { readonly retry?: RetryOptions | undefined },
 ): Promise<StreamCounts> {
-  const { onFailure, onProgress, maxFailures = 1_000, signal, retry } = options
+  const { onFailure, onProgress, maxFailures = defaultMaxFailures, signal, retry } = options
   const counts = { accepted: 0, replayed: 0, rejected: 0 }
 
   async function flush(items: readonly StreamItem<Tag>[]): Promise<void> {
@@ -40,9 +44,7 @@ export async function streamByBatch<Tag>(
       }
     })
     callBack(() => onProgress?.({ counts: { ...counts }, tag: last.tag }))
-    if (counts.rejected >= maxFailures) {
-      throw new AnnalsClientError('too_many_failures', `${maxFailures} events were refused.`, { status: 422 })
-    }
+    if (counts.rejected >= maxFailures) throw tooManyFailures(maxFailures)
   }
 
   let waiting: StreamItem<Tag>[] = []
@@ -80,18 +82,25 @@ export async function streamByBatch<Tag>(
 }
 
 /** Waits for the source: so long where something is to be sent meanwhile, and until the caller gives up. */
-async function untilReady<Result>(
+function untilReady<Result>(
   next: Promise<Result>,
   ms: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Result | 'not yet'> {
-  const over = new AbortController()
-  const stop = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal])
-  const waits = pause(ms ?? longMs, stop).then(() => 'not yet' as const)
-  try {
-    return await Promise.race([next, waits])
-  } finally {
-    waits.catch(() => undefined)
-    over.abort()
-  }
+  return new Promise((resolve, reject) => {
+    const timer = ms === undefined ? undefined : setTimeout(() => end(() => resolve('not yet')), ms)
+    const onAbort = () => end(() => reject(aborted(signal)))
+    // A stream may wait a million times: nothing of a wait stays at the caller's signal.
+    const end = (settle: () => void) => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+      settle()
+    }
+    const onReady = () => end(() => resolve(next))
+    if (signal?.aborted === true) onAbort()
+    else {
+      signal?.addEventListener('abort', onAbort, { once: true })
+      next.then(onReady, onReady)
+    }
+  })
 }

@@ -2,6 +2,8 @@
 import { AnnalsClientError } from './errors.js'
 import type { StreamCounts, StreamFailure } from './types.js'
 
+export const defaultMaxFailures = 1_000
+
 export interface StreamLinesOptions<Tag> {
   /** Called for each event that is refused for good, in no particular order. */
   readonly onFailure?: ((failure: StreamFailure<Tag>) => void) | undefined
@@ -11,6 +13,9 @@ export interface StreamLinesOptions<Tag> {
   readonly maxFailures?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
+
+export const tooManyFailures = (failures: number) =>
+  new AnnalsClientError('too_many_failures', `${failures} events were refused.`, { status: 422 })
 
 /** A callback that fails ends the stream: it is no failure of the connection. */
 export function callBack(call: () => void): void {

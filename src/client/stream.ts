@@ -10,14 +10,19 @@ import { aborted, Backoff, pause } from './backoff.js'
 import { AnnalsClientError, errorOfProblem, isTemporaryStatus } from './errors.js'
 import { failureOf, type Send } from './transport.js'
 import { streamByBatch } from './stream-by-batch.js'
-import { callBack, letGo, type StreamLinesOptions } from './stream-options.js'
+import {
+  callBack,
+  defaultMaxFailures,
+  letGo,
+  tooManyFailures,
+  type StreamLinesOptions,
+} from './stream-options.js'
 import type { RetryOptions, StreamCounts } from './types.js'
 import { Window, type Entry, type StreamItem } from './window.js'
 
 const maxChunkCharacters = 65_536
 /** An event that is refused for a passing reason so often is given up. */
 const maxRefusals = 10
-const defaultMaxFailures = 1_000
 
 /**
  * Sends every item of the source; resolves when all are answered.
@@ -132,9 +137,7 @@ class StreamState<Tag> {
     this.#rejected += 1
     callBack(() => this.#options.onFailure?.({ tag: entry.tag, problem }))
     const { maxFailures = defaultMaxFailures } = this.#options
-    if (this.#rejected >= maxFailures) {
-      throw new AnnalsClientError('too_many_failures', `${maxFailures} events were refused.`, { status: 422 })
-    }
+    if (this.#rejected >= maxFailures) throw tooManyFailures(maxFailures)
   }
 
   answered(entry: Entry<Tag>): void {
