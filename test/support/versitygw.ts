@@ -14,8 +14,8 @@ import { vi } from 'vitest'
 import { childEnvironment, loadConfig } from '../../src/config.js'
 import { LogFile } from '../../src/embedded/log-file.js'
 import { claimPort } from '../../src/embedded/port-claims.js'
-import { loopback, portAnswers } from '../../src/embedded/ports.js'
-import { spawnServer } from '../../src/embedded/server-process.js'
+import { loopback } from '../../src/embedded/ports.js'
+import { startOnPort } from './child-server.js'
 
 const version = 'v1.8.0'
 export const absentVersitygw = `versitygw is not on this machine: go install github.com/versity/versitygw/cmd/versitygw@${version}`
@@ -63,7 +63,7 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
   vi.stubEnv('AWS_ACCESS_KEY_ID', credentials.accessKeyId)
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', credentials.secretAccessKey)
   const port = await claimPort(0)
-  const server = await spawnServer({
+  const server = await startOnPort(port, {
     name: 'versitygw',
     command: versitygwBinary,
     args: [
@@ -77,22 +77,10 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
     }),
     log: new LogFile({ path: join(own, 'versitygw.log') }),
     graceMs: 2_000,
-  })
-  const stop = async () => {
-    await server.stop()
+  }).catch(async (error: unknown) => {
     await rm(own, { recursive: true, force: true })
-  }
-  try {
-    await Promise.race([
-      portAnswers(port, AbortSignal.timeout(20_000)),
-      server.exited.then(() => {
-        throw new Error(`versitygw did not start:\n${server.logTail().join('\n')}`)
-      }),
-    ])
-  } catch (error) {
-    await stop()
     throw error
-  }
+  })
   const endpoint = `http://${loopback}:${String(port)}`
   const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials })
   return {
@@ -112,7 +100,8 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
     },
     async stop() {
       client.destroy()
-      await stop()
+      await server.stop()
+      await rm(own, { recursive: true, force: true })
     },
   }
 }
