@@ -6,6 +6,7 @@ import { redactionManifest } from '../../src/redaction/manifest.js'
 import { receiptText } from '../../src/cli/verify/report.js'
 import { receiptOfJson } from '../../src/verification/receipt-check.js'
 import { verifyReceipt, verifyServer } from '../../src/verification/run.js'
+import { post as posted } from '../support/archived-person.js'
 import { erasingRun } from '../support/erasing.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
@@ -28,19 +29,7 @@ const identifiers: readonly ErasureIdentifier[] = [
   { kind: 'other', value: jane.name },
 ]
 
-async function post(organizationId: string, rest: object): Promise<string> {
-  const event = {
-    organizationId,
-    action: 'document.opened',
-    occurredAt: new Date().toISOString(),
-    actor: { type: 'service', id: 'billing' },
-    targets: [],
-    ...rest,
-  }
-  const answer = await world.request('POST', '/v1/events', { body: event })
-  expect(answer.status, answer.text).toBe(201)
-  return (answer.body as { id: string }).id
-}
+const post = async (organizationId: string, rest: object) => (await posted(world, organizationId, rest)).id
 const seal = (organizationId: string) => drainUntilSealed(world.api.core, organizationId)
 const keysOf = async (organizationId: string) =>
   (await world.request('GET', `/v1/organizations/${organizationId}/log/keys`)).text.trim().split('\n')

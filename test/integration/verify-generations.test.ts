@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { ErasureIdentifier } from '../../src/erasure/contract.js'
 import { receiptOfJson } from '../../src/verification/receipt-check.js'
 import { verifyReceipt, verifyServer } from '../../src/verification/run.js'
+import { post as posted } from '../support/archived-person.js'
 import { erasingRun } from '../support/erasing.js'
 import { archivedLongAgo, dueToExpire, expirerOf, expireSegment } from '../support/expiring.js'
 import { rollingBack } from '../support/rolling-back.js'
@@ -34,19 +35,7 @@ const identifiers: readonly ErasureIdentifier[] = [
   { kind: 'other', value: jane.name },
 ]
 
-async function post(rest: object): Promise<string> {
-  const event = {
-    organizationId,
-    action: 'document.opened',
-    occurredAt: new Date().toISOString(),
-    actor: { type: 'service', id: 'billing' },
-    targets: [],
-    ...rest,
-  }
-  const answer = await world.request('POST', '/v1/events', { body: event })
-  expect(answer.status, answer.text).toBe(201)
-  return (answer.body as { id: string }).id
-}
+const post = async (rest: object) => (await posted(world, organizationId, rest)).id
 
 /** The log was published further than the database goes: the next generation begins. */
 async function restart(): Promise<void> {
