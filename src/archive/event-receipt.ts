@@ -1,6 +1,6 @@
 /**
  * The receipt of one of Annals' own events, as it lies in an archive or beside one: what `GET …/events/:id/proof?view=verifiable`
- * answers, without the anchor log. It is nobody's word: who reads it checks it (verification/sealed-receipt.ts).
+ * answers, without the anchor log. It is nobody's word: who reads it checks it (verification/proved-event.ts).
  */
 import type { JsonObject } from '../events/contract.js'
 import type { EventFinder } from '../events/finding.js'

@@ -7,7 +7,7 @@
  *     {"v":1,"kind":"annals/expiry-proof","expired":receipt,"policies":[receipt, …]}
  *
  * A receipt is what `GET …/events/:id/proof?view=verifiable` answers, without the anchor log. It is nobody's word: who
- * reads it checks it (verification/expiry-evidence.ts). It stays when everything else of the segment has gone.
+ * reads it checks it (verification/expiry-proof-check.ts). It stays when everything else of the segment has gone.
  */
 import { Readable } from 'node:stream'
 import type { JsonObject } from '../events/contract.js'

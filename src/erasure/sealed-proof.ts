@@ -7,7 +7,7 @@
  *         {"v":1,"kind":"annals/erasure-proof","event":receipt}
  *
  * So an archive and the ledger beside it say by themselves why a value is not there, though the event that says so stands
- * in the hot store for months. It is nobody's word: who reads it checks it (verification/archive-erasures.ts).
+ * in the hot store for months. It is nobody's word: who reads it checks it (verification/erasure-proof-check.ts).
  */
 import { hash } from 'node:crypto'
 import { eventReceipt, type EventReceiptDependencies } from '../archive/event-receipt.js'

@@ -16,7 +16,7 @@ import type { VerifiedLeaf } from '../archive/segment-leaf-checks.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import { maxNoteBytes, type Verifier } from '../transparency-log/note.js'
 import type { Finding } from './contract.js'
-import { provedExpiry, type LogVerifiers, type ProvingManifest } from './expiry-proof-check.js'
+import { provedExpiry, type ProofTrust, type ProvingManifest } from './expiry-proof-check.js'
 import {
   neverExpires,
   policyOf,
@@ -43,9 +43,8 @@ export interface ProvedExpiries {
   readonly untilMs: number | undefined
 }
 
-interface Options {
+interface Options extends ProofTrust {
   readonly verifiers: readonly Verifier[]
-  readonly logVerifiers?: LogVerifiers | undefined
 }
 
 type Store = Pick<ArchiveStore, 'get'>
@@ -56,7 +55,7 @@ async function provedExpiries(
   store: Store,
   segment: ExpiringSegment,
   manifest: ProvingManifest,
-  { logVerifiers }: Pick<Options, 'logVerifiers'>,
+  trust: ProofTrust,
   known: readonly PolicyStatement[] = [],
 ): Promise<Proved> {
   const proved: Record<ExpiredKind, ProvedExpiries> = {
@@ -65,7 +64,7 @@ async function provedExpiries(
   }
   for (const path of segment.proofs) {
     const bytes = await readObject(store, path, maxNoteBytes)
-    const one = bytes && provedExpiry(bytes, segment, manifest, logVerifiers, known)
+    const one = bytes && provedExpiry(bytes, segment, manifest, trust, known)
     if (one === undefined) continue
     const { gone, untilMs } = proved[one.kind]
     proved[one.kind] = { gone: gone + one.gone, untilMs: Math.max(untilMs ?? one.untilMs, one.untilMs) }
@@ -86,7 +85,7 @@ async function recordsManifestOf(
     range,
     verifiers,
   )
-  return { logKeys: manifest.logKeys, sealedTo: manifest.sealedTo, sha256 }
+  return { sealedTo: manifest.sealedTo, sha256 }
 }
 
 /**
@@ -172,7 +171,7 @@ export class ArchiveExpiries {
   /** @returns events, and records, whose expiry is proved, and what is missing; nothing is kept */
   async settle(
     store: Store,
-    options: Pick<Options, 'logVerifiers'>,
+    trust: ProofTrust,
   ): Promise<{
     readonly expired: number
     readonly expiredRecords: number
@@ -183,7 +182,7 @@ export class ArchiveExpiries {
     let total = 0
     let totalRecords = 0
     for (const { segment, manifest, gone, records } of this.#segments.splice(0)) {
-      const proved = await provedExpiries(store, segment, manifest, options, policies)
+      const proved = await provedExpiries(store, segment, manifest, trust, policies)
       const ofContent = gone.accountedBy(proved.content, segment)
       const ofRecords = records.accountedBy(proved.records, segment)
       total += ofContent.expired
@@ -225,8 +224,7 @@ export class GoneEvents {
     proved: ProvedExpiries,
     segment: ExpiringSegment,
   ): { readonly expired: number; readonly findings: readonly Finding[] } {
-    const isAllowed = proved.untilMs !== undefined && this.#newestMs <= proved.untilMs
-    const expired = isAllowed ? Math.min(proved.gone, this.#count) : 0
+    const { expired, why } = judged(proved, this.#count, this.#newestMs)
     const say = (detail: string, { index, eventId }: VerifiedLeaf): Finding => ({
       code: 'event_missing',
       at: contentManifestPath(segment, segment.revisions.at(-1) ?? 0),
@@ -237,7 +235,6 @@ export class GoneEvents {
       say('the event is gone, and is one that never expires', leaf),
     )
     if (this.#first !== undefined && expired < this.#count) {
-      const why = proved.untilMs === undefined || isAllowed ? unaccounted : 'no policy let them go by then'
       const count = String(this.#count - expired)
       findings.push(say(`${count} events of the segment are gone, and ${why}`, this.#first))
     }
@@ -278,12 +275,10 @@ export class GoneRecords {
     proved: ProvedExpiries,
     segment: ExpiringSegment,
   ): { readonly expired: number; readonly findings: readonly Finding[] } {
-    const isAllowed = proved.untilMs !== undefined && this.#notBeforeMs <= proved.untilMs
-    const expired = isAllowed ? Math.min(proved.gone, this.#count) : 0
+    const { expired, why } = judged(proved, this.#count, this.#notBeforeMs)
     if (this.#first === undefined || expired === this.#count) return { expired, findings: [] }
     const { generation, leaves } = segment
     const { index, eventId } = this.#first
-    const why = proved.untilMs === undefined || isAllowed ? unaccounted : 'no policy let them go by then'
     const newest = leaves.at(-1)
     const finding = {
       code: 'record_missing',
@@ -295,4 +290,15 @@ export class GoneRecords {
   }
 }
 
-const unaccounted = 'nothing sealed accounts for them'
+/** How many of those that are gone had to go, and why the others did not. @param newestMs when the last of them came */
+function judged(
+  { gone, untilMs }: ProvedExpiries,
+  count: number,
+  newestMs: number,
+): { readonly expired: number; readonly why: string } {
+  const isTooYoung = untilMs !== undefined && newestMs > untilMs
+  return {
+    expired: untilMs === undefined || isTooYoung ? 0 : Math.min(gone, count),
+    why: isTooYoung ? 'no policy let them go by then' : 'nothing sealed accounts for them',
+  }
+}

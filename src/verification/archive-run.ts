@@ -10,12 +10,13 @@ import { readObject } from '../archive/segment-reader.js'
 import { parseStoreAddress, within, type StoreAddress } from '../archive/stores/address.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import { LogError } from '../transparency-log/errors.js'
-import { nodeNoteCrypto, sha256 } from '../transparency-log/node-crypto.js'
-import { ed25519Verifier, parseVerifierKey, verifierKey } from '../transparency-log/note-key.js'
-import { maxNoteBytes, type Verifier } from '../transparency-log/note.js'
+import { sha256 } from '../transparency-log/node-crypto.js'
+import { parseVerifierKey } from '../transparency-log/note-key.js'
+import { maxNoteBytes } from '../transparency-log/note.js'
 import { walkArchive, type ArchiveReport, type ArchiveWalkOptions } from './archive-walk.js'
 import { TrustError } from './errors.js'
-import { nameOfOrigin } from './trust.js'
+import { verifierUnder, type LogVerifiers } from './proved-event.js'
+import { nameOfOrigin, originOfName } from './trust.js'
 
 export interface ArchiveVerifyOptions extends Pick<
   ArchiveWalkOptions,
@@ -83,30 +84,30 @@ export async function verifyArchive(
   const keys = given ? archiveKeys : await publishedKeys(store)
   if (keys.length === 0)
     throw new TrustError(`There are no keys in this archive (${archiveKeysPath}): give --archive-key.`)
-  const pinned = readable(() => logKeys.map((text) => parseVerifierKey(text, sha256)))
   const report = await walkArchive(store, {
     ...options,
     sha256: sha256Of,
     manifest: ledger === undefined ? undefined : manifestsIn(ledger),
     erasureProofs: ledger === undefined ? undefined : (organizationId) => proofsIn(ledger, organizationId),
     verifiers: readable(() => verifiersOf(keys)),
-    logVerifiers: (organizationId, generation) =>
-      pinned.length === 0 ? undefined : pinned.map((key) => renamed(key, organizationId, generation)),
+    logVerifiers: logKeys.length === 0 ? undefined : verifiersOfLogs(logKeys),
   })
   return { report, trustedOnFirstUse: !given, keys }
 }
 
-/** One key of a deployment signs the checkpoints of all its logs, under the origin of each. */
-function renamed(
-  { name, type, publicKey }: ReturnType<typeof verifierKey>,
-  organizationId: string,
-  generation: number,
-): Verifier {
-  const named = nameOfOrigin(name)
-  if (named === undefined || type !== 'ed25519') throw new TrustError('A --log-key is not one of a log.')
-  const prefix = name.slice(0, -`${named.organization}/${String(named.generation)}`.length)
-  const origin = `${prefix}${organizationId}/${String(generation)}`
-  return ed25519Verifier(verifierKey(origin, type, publicKey, sha256), nodeNoteCrypto)
+/** One key of a deployment signs the checkpoints of all its logs, under the origin of each. @throws TrustError */
+function verifiersOfLogs(keys: readonly string[]): LogVerifiers {
+  const pinned = keys.map((key) => {
+    const { name, type } = readable(() => parseVerifierKey(key, sha256))
+    const named = nameOfOrigin(name)
+    if (named === undefined || type !== 'ed25519') throw new TrustError('A --log-key is not one of a log.')
+    return { key, named }
+  })
+  return (organizationId, generation) =>
+    pinned.flatMap(({ key, named }) => {
+      const origin = originOfName({ ...named, organization: organizationId, generation })
+      return verifierUnder(origin, key) ?? []
+    })
 }
 
 /** Manifests of erasures by their hash. Nothing else says which one an event names, so those of an organization are hashed. */

@@ -21,6 +21,7 @@ import {
 } from './certificate-kinds.js'
 import type { Finding, FindingCode } from './contract.js'
 import { TrustError } from './errors.js'
+import { jsonOf } from './event-values.js'
 import { nodeRules } from './node-rules.js'
 import { checkReceipt, receiptOfText } from './receipt-check.js'
 import { trustedLog } from './trust.js'
@@ -82,7 +83,7 @@ type Head = z.infer<typeof headSchema>
 
 /** Is it a certificate that this text is, or tries to be? */
 export function isCertificate(text: string): boolean {
-  const json = parsed(text)
+  const json = jsonOf(text)
   return typeof json === 'object' && json !== null && 'payload' in json && 'signatures' in json
 }
 
@@ -100,7 +101,7 @@ export async function checkCertificate(text: string, trust: CertificateTrust): P
     findings,
   }
 
-  const file = fileSchema.safeParse(parsed(text))
+  const file = fileSchema.safeParse(jsonOf(text))
   if (!file.success) {
     say('certificate_malformed', 'file', 'it has not the form of a signed certificate')
     return base
@@ -109,7 +110,7 @@ export async function checkCertificate(text: string, trust: CertificateTrust): P
   const signedBy: string[] = []
   for (const [index, signature] of signatures.entries()) {
     const at = `signatures[${String(index)}]`
-    const header = headerSchema.safeParse(parsed(utf8(signature.protected)))
+    const header = headerSchema.safeParse(jsonOf(utf8(signature.protected)))
     if (!header.success) {
       say('certificate_invalid', at, 'it is not a signature of a certificate: of another algorithm or type')
       continue
@@ -124,7 +125,7 @@ export async function checkCertificate(text: string, trust: CertificateTrust): P
   if (signedBy.length === 0 && findings.length === 0)
     say('certificate_foreign', 'signatures', 'none of the keys that are trusted has signed it')
 
-  const signed = parsed(utf8(payload))
+  const signed = jsonOf(utf8(payload))
   const differs = difference(certificate, signed, 'certificate')
   if (differs !== undefined)
     say('certificate_differs', differs, 'what is written here is not what was signed')
@@ -222,7 +223,7 @@ function checkProof(
     say('checkpoint_foreign', 'log.keys', `the keys are those of ${trusted.origin}`)
   const checked = checkReceipt({ ...read, event }, trusted, nodeRules.hasher, nodeRules.checkEvent)
   for (const finding of checked.findings) findings.push({ ...finding, at: `${at}.${finding.at}` })
-  const said = recordSchema.safeParse(parsed(record))
+  const said = recordSchema.safeParse(jsonOf(record))
   const same =
     said.data?.organizationId === organizationId &&
     said.data.id === eventId &&
@@ -255,11 +256,3 @@ function difference(a: unknown, b: unknown, path: string): string | undefined {
 }
 
 const utf8 = (base64url: string): string => Buffer.from(base64url, 'base64url').toString('utf8')
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}

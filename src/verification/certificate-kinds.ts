@@ -10,6 +10,7 @@ import { nodeNoteCrypto } from '../transparency-log/node-crypto.js'
 import type { Finding } from './contract.js'
 import { erasureOf } from './erasures.js'
 import { TrustError } from './errors.js'
+import { membersOf, metadataOf, valueOf } from './event-values.js'
 import { trustedLog } from './trust.js'
 
 export const proofSchema = z.object({
@@ -83,15 +84,14 @@ export function checkErasure(signed: unknown, id: string, findings: Finding[]): 
     const differs = (where: string, detail: string) =>
       void findings.push({ code: 'certificate_differs', at: where, detail })
     if (said !== action) differs(`proofs.${name}.action`, 'it is not the event of this step')
-    const values = valuesOf(event)
+    const metadata = metadataOf(event)
     if (erasureOf(event)?.manifest !== manifest)
       differs(at, 'the sealed event names another manifest, or not two principals')
-    if (values.get('target/0')?.['id'] !== id) differs('id', `the event ${name} is about another request`)
+    if (idAt(event, 'target/0') !== id) differs('id', `the event ${name} is about another request`)
     for (const who of ['submitter', 'approver'] as const)
-      if (values.get('metadata')?.[who] !== principals[who])
+      if (metadata.get(who) !== principals[who])
         differs(`principals.${who}`, 'the sealed event names another principal')
-    const sealed = values.get('metadata')?.['subjects']
-    if (name === 'erasureStarted' && sealed !== persons)
+    if (name === 'erasureStarted' && metadata.get('subjects') !== persons)
       differs('persons', 'the sealed event says another number')
   }
 }
@@ -126,12 +126,13 @@ export function checkOffboarding(
     ['offboarded', 'annals.organization.offboarded'],
   ] as const) {
     if (proofs[name].action !== action) differs(`proofs.${name}.action`, 'it is not the event of this step')
-    const values = valuesOf(proofs[name].event)
-    if (values.get('target/0')?.['id'] !== organizationId)
+    const { event } = proofs[name]
+    if (idAt(event, 'target/0') !== organizationId)
       differs('organizationId', `the event ${name} is about another organization`)
-    if (values.get('target/1')?.['id'] !== id) differs('id', `the event ${name} is about another offboarding`)
+    if (idAt(event, 'target/1') !== id) differs('id', `the event ${name} is about another offboarding`)
+    const metadata = metadataOf(event)
     for (const [member, value] of Object.entries(said))
-      if (values.get('metadata')?.[member] !== value)
+      if (metadata.get(member) !== value)
         differs(`proofs.${name}.${member}`, 'the sealed event says another thing')
   }
   if (final === null) return
@@ -151,27 +152,4 @@ export function checkOffboarding(
   }
 }
 
-/** Values of an event in its verifiable form: by slot; the pairs of its metadata together. */
-function valuesOf({ fields }: Readonly<Record<string, unknown>>): Map<string, Record<string, unknown>> {
-  const metadata: Record<string, unknown> = {}
-  const values = new Map([['metadata', metadata]])
-  for (const field of Array.isArray(fields) ? (fields as readonly unknown[]) : []) {
-    const read = fieldSchema.safeParse(field)
-    if (!read.success) continue
-    const { slot, value } = read.data
-    const json = parsed(value)
-    if (slot.startsWith('metadata/') && Array.isArray(json)) metadata[String(json[0])] = json[1]
-    else if (typeof json === 'object' && json !== null) values.set(slot, { ...json })
-  }
-  return values
-}
-
-const fieldSchema = z.object({ slot: z.string(), value: z.string() })
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
+const idAt = (event: unknown, slot: string): unknown => membersOf(valueOf(event, slot))['id']

@@ -1,17 +1,15 @@
 /**
- * The proof in the ledger that an erasure, or a redaction, was sealed (erasure/sealed-proof.ts): the receipt of its event,
- * checked against the log's checkpoint. It is nobody's word until then.
+ * The proof in the ledger that an erasure, or a redaction, was sealed (erasure/sealed-proof.ts): the receipt of its event.
  */
-import type { SegmentRange } from '../archive/contract.js'
 import { LogError } from '../transparency-log/errors.js'
 import { isErasure } from './erasures.js'
-import { provedEvent, type LogVerifiers } from './expiry-proof-check.js'
+import { jsonOf, membersOf } from './event-values.js'
+import { provedEvent, standsBehind, type LogGeneration, type LogVerifiers } from './proved-event.js'
 import { receiptOfJson } from './receipt-check.js'
 
-/** As far as a log is in an archive. */
-export interface ReadLog {
-  readonly range: SegmentRange
-  readonly logKeys: readonly string[]
+/** As far as a log was read. */
+export interface ReadLog extends LogGeneration {
+  readonly to: number
 }
 
 /**
@@ -20,19 +18,18 @@ export interface ReadLog {
  */
 export function provedErasure(
   bytes: Uint8Array,
-  { range, logKeys }: ReadLog,
+  log: ReadLog,
+  logKeys: readonly string[],
   logVerifiers: LogVerifiers | undefined,
 ): unknown {
+  const { event } = membersOf(jsonOf(Buffer.from(bytes).toString('utf8')))
   try {
-    const proof: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
-    if (typeof proof !== 'object' || proof === null || !('event' in proof)) return undefined
-    const proved = provedEvent(receiptOfJson(proof.event), range, { logKeys: [...logKeys] }, logVerifiers)
+    const proved = provedEvent(receiptOfJson(event), log, logKeys, logVerifiers)
     if (proved === undefined || !isErasure(proved.event)) return undefined
-    const isBehind = proved.generation > range.generation || proved.index >= range.to
-    return isBehind ? proved.event : undefined
+    return standsBehind(proved, log) ? proved.event : undefined
   } catch (error) {
-    // No JSON, or no receipt.
-    if (error instanceof SyntaxError || error instanceof LogError) return undefined
+    // No receipt.
+    if (error instanceof LogError) return undefined
     throw error
   }
 }

@@ -3,14 +3,15 @@
  *
  * Leaves are read in order, and an erasure stands after what it took: `annals.subject.erasure_started` names the hash of a
  * manifest of subjects, `annals.subject.erased` and `annals.field.redacted` that of a manifest of fields. When such an
- * event is met, what was found
- * to be gone before it and stands in its manifest is `erased`; what nothing accounts for at the end is `missing`.
+ * event is met, what was found to be gone before it and stands in its manifest is `erased`; what nothing accounts for at
+ * the end is `missing`.
  *
  * The event is Annals' own (`system`, which no client may write), its values make its leaf, and it names two different
  * principals. The manifest is nobody's word: it counts only if its SHA-256 is the one that the leaf commits to. So who
  * deletes a value and puts an erasure beside it has to make a leaf, and the log says when.
  */
 import type { LeafName } from './contract.js'
+import { jsonOf, membersOf, metadataOf } from './event-values.js'
 import type { FieldCounts, Findings } from './findings.js'
 
 export type ReadManifest = (sha256: string) => Promise<Uint8Array | undefined>
@@ -50,7 +51,7 @@ const kindOf = (action: unknown): ManifestKind | undefined =>
   typeof action === 'string' && Object.hasOwn(kinds, action) ? kinds[action as keyof typeof kinds] : undefined
 
 /** Is it worth a look? */
-export const isErasure = (event: unknown): boolean => kindOf(asObject(event)?.['action']) !== undefined
+export const isErasure = (event: unknown): boolean => kindOf(membersOf(event)['action']) !== undefined
 
 /** Is it the record of one that is? */
 export const isErasureRecord = (record: string): boolean =>
@@ -173,9 +174,9 @@ export interface Accounted {
 /** undefined for bytes that are not the manifest that the event names. */
 export function accountedBy(erasure: Erasure, bytes: Uint8Array, sha256: Sha256): Accounted | undefined {
   if (sha256(bytes) !== erasure.manifest) return undefined
-  const manifest = asObject(parsed(new TextDecoder().decode(bytes)))
-  if (manifest === undefined || manifest['organizationId'] !== erasure.organizationId) return undefined
-  if (manifest['kind'] !== erasure.kind) return undefined
+  const manifest = membersOf(jsonOf(new TextDecoder().decode(bytes)))
+  if (manifest['organizationId'] !== erasure.organizationId || manifest['kind'] !== erasure.kind)
+    return undefined
   const names = (list: unknown) =>
     rows(list).flatMap((row) => {
       const [eventId, slot] = texts(row)
@@ -196,17 +197,10 @@ const principal = /^prn_[0-7][0-9a-hjkmnp-tv-z]{25}$/
 
 /** What an erasure's event says; undefined for every other event, and for one that no two principals stand behind. */
 export function erasureOf(event: unknown): Erasure | undefined {
-  const { action, category, organizationId, fields } = asObject(event) ?? {}
+  const { action, category, organizationId } = membersOf(event)
   const kind = kindOf(action)
-  if (kind === undefined) return undefined
-  if (category !== 'system' || !Array.isArray(fields)) return undefined
-  const metadata = new Map<unknown, unknown>()
-  for (const field of fields as readonly unknown[]) {
-    const { slot, value } = asObject(field) ?? {}
-    if (typeof slot !== 'string' || !slot.startsWith('metadata/') || typeof value !== 'string') continue
-    const pair = parsed(value)
-    if (Array.isArray(pair)) metadata.set(pair[0], pair[1])
-  }
+  if (kind === undefined || category !== 'system') return undefined
+  const metadata = metadataOf(event)
   const manifest = metadata.get('manifest')
   const [submitter, approver] = [metadata.get('submitter'), metadata.get('approver')]
   const two =
@@ -218,17 +212,6 @@ export function erasureOf(event: unknown): Erasure | undefined {
   if (!two || typeof manifest !== 'string' || !/^[0-9a-f]{64}$/.test(manifest)) return undefined
   return { organizationId, kind, manifest }
 }
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-const asObject = (value: unknown): Record<string, unknown> | undefined =>
-  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
 
 const texts = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : []

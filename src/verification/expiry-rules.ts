@@ -9,6 +9,8 @@
  * record; and when the last leaf of its range was sealed is said by the statement, and was said by
  * `annals.retention.archived` of the same records manifest, years before anybody had a reason to say another time.
  */
+import { jsonOf, membersOf, metadataOf } from './event-values.js'
+
 export type ExpiredKind = 'content' | 'records'
 
 export interface ExpiryStatement {
@@ -66,7 +68,7 @@ const neverExpiring = ['retention.', 'subject.', 'field.', 'log.', 'organization
 
 /** Does a record say that the content of its event never expires? */
 export const neverExpires = (record: string): boolean => {
-  const { category, action } = asObject(parsed(record)) ?? {}
+  const { category, action } = membersOf(jsonOf(record))
   return (
     category === 'system' &&
     typeof action === 'string' &&
@@ -87,7 +89,7 @@ const policyAction = 'annals.retention.policy_changed'
 
 /** Is it worth a look? */
 export const isRetention = (event: unknown): boolean => {
-  const action = asObject(event)?.['action']
+  const { action } = membersOf(event)
   return action === expiredAction || action === policyAction || action === archivedAction
 }
 
@@ -97,7 +99,7 @@ export const isRetentionRecord = (record: string): boolean =>
 
 /** What an expiry's event says; undefined for every other event. */
 export function expiryOf(event: unknown): ExpiryStatement | undefined {
-  const metadata = metadataOf(event, expiredAction)
+  const metadata = saidBy(event, expiredAction)
   const kind = metadata?.get('kind')
   if (metadata === undefined || (kind !== 'content' && kind !== 'records')) return undefined
   const [generation, from, to, expired, policy] = ['generation', 'from', 'to', 'expired', 'policy'].map(
@@ -120,7 +122,7 @@ export function expiryOf(event: unknown): ExpiryStatement | undefined {
 
 /** What the event of a segment says; undefined for every other event. */
 export function archivedOf(event: unknown): ArchivedStatement | undefined {
-  const metadata = metadataOf(event, archivedAction)
+  const metadata = saidBy(event, archivedAction)
   if (metadata === undefined) return undefined
   const [generation, from, to] = ['generation', 'from', 'to'].map((name) => naturalOf(metadata.get(name)))
   const recordsManifest = metadata.get('recordsManifest')
@@ -131,14 +133,14 @@ export function archivedOf(event: unknown): ArchivedStatement | undefined {
 
 /** What the event of a policy says; undefined for every other event. */
 export function policyOf(event: unknown): PolicyStatement | undefined {
-  const metadata = metadataOf(event, policyAction)
+  const metadata = saidBy(event, policyAction)
   if (metadata === undefined) return undefined
   const version = naturalOf(metadata.get('version'))
   const archiveDays = daysOf(metadata.get('archiveDays'))
   const recordDays = daysOf(metadata.get('recordDays'))
-  const followed = asObject(metadata.get('before'))
-  const before = daysOf(followed?.['archiveDays'])
-  const recordDaysBefore = daysOf(followed?.['recordDays'])
+  const followed = membersOf(metadata.get('before'))
+  const before = daysOf(followed['archiveDays'])
+  const recordDaysBefore = daysOf(followed['recordDays'])
   const atMs = atOf(event)
   if (version === undefined || archiveDays === undefined || before === undefined || atMs === undefined)
     return undefined
@@ -184,21 +186,13 @@ export function allowedUntil(
   return atMs + toleranceMs - longest * dayMs
 }
 
-/** The metadata of one of Annals' own events in its verifiable form. */
-function metadataOf(event: unknown, wanted: string): ReadonlyMap<unknown, unknown> | undefined {
-  const { action, category, fields } = asObject(event) ?? {}
-  if (action !== wanted || category !== 'system' || !Array.isArray(fields)) return undefined
-  const metadata = new Map<unknown, unknown>()
-  for (const field of fields as readonly unknown[]) {
-    const { slot, value } = asObject(field) ?? {}
-    if (typeof slot !== 'string' || !slot.startsWith('metadata/') || typeof value !== 'string') continue
-    const pair = parsed(value)
-    if (Array.isArray(pair)) metadata.set(pair[0], pair[1])
-  }
-  return metadata
+/** The metadata of an event of Annals' own; undefined for every other one. */
+function saidBy(event: unknown, wanted: string): ReadonlyMap<unknown, unknown> | undefined {
+  const { action, category } = membersOf(event)
+  return action === wanted && category === 'system' ? metadataOf(event) : undefined
 }
 
-const atOf = (event: unknown): number | undefined => timeOf(asObject(event)?.['receivedAt'])
+const atOf = (event: unknown): number | undefined => timeOf(membersOf(event)['receivedAt'])
 
 function timeOf(text: unknown): number | undefined {
   const time = typeof text === 'string' ? Date.parse(text) : Number.NaN
@@ -210,14 +204,3 @@ const naturalOf = (value: unknown): number | undefined =>
 
 /** undefined where it is no number of days. */
 const daysOf = (value: unknown): number | null | undefined => (value === null ? null : naturalOf(value))
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-const asObject = (value: unknown): Record<string, unknown> | undefined =>
-  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined

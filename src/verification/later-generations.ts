@@ -13,12 +13,12 @@ import { TileHashReader } from '../transparency-log/tile-reader.js'
 import { tileAt, tileWidth } from '../transparency-log/tile.js'
 import { isErasureRecord } from './erasures.js'
 import { isRetentionRecord } from './expiry-rules.js'
-import { verifierUnder } from './expiry-proof-check.js'
 import { textOf } from './leaf-check.js'
 import { tilesOf, type LogSource } from './log-source.js'
 import { nodeRules } from './node-rules.js'
+import { verifierUnder } from './proved-event.js'
 import type { LogServer } from './server-source.js'
-import { nameOfOrigin, openOrFind, originOfNote, trustedLog } from './trust.js'
+import { nameOfOrigin, openOrFind, originOfName, originOfNote, trustedLog } from './trust.js'
 
 /** Restarts are rare; what is further away is not looked at. */
 const maxGenerations = 1_000
@@ -39,8 +39,7 @@ export async function* laterEvents(
   if (own === undefined || newest?.organization !== own.organization) return
   const last = Math.min(newest.generation, own.generation + maxGenerations)
   for (let generation = own.generation + 1; generation <= last; generation += 1) {
-    const later = `${origin.slice(0, -String(own.generation).length)}${String(generation)}`
-    const opened = await openedCheckpoint(server, generation, later, given)
+    const opened = await openedCheckpoint(server, generation, originOfName({ ...own, generation }), given)
     if (opened !== undefined) yield* provedEvents(server.source(generation, false), opened)
   }
 }
@@ -57,11 +56,11 @@ async function openedCheckpoint(
     const log =
       given === undefined
         ? trustedLog(await server.keys(generation), nodeNoteCrypto)
-        : { origin, logKeys: given.map((key) => verifierUnder(origin, key)) }
+        : { origin, logKeys: given.flatMap((key) => verifierUnder(origin, key) ?? []) }
     const opened = openOrFind(note, log, 'checkpoint')
     return 'code' in opened || opened.origin !== origin ? undefined : opened
   } catch (error) {
-    // A number that was never given out, or keys of another deployment.
+    // A number that was never given out, or keys that are none.
     const isNone = error instanceof AnnalsClientError && error.code === 'not_found'
     if (isNone || error instanceof LogError) return undefined
     throw error

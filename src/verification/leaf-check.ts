@@ -7,10 +7,12 @@ import { entryBundlePath, tileWidth, type TileAddress } from '../transparency-lo
 import type { Excuse, Finding } from './contract.js'
 import { Erasures, isErasure, type GoneField, type Sha256 } from './erasures.js'
 import type { CheckEvent, FieldExcuse } from './event-check.js'
+import { membersOf } from './event-values.js'
 import { Expiries } from './expiries.js'
 import { isRetention, isRetentionRecord } from './expiry-rules.js'
 import { FieldCounts, type Findings } from './findings.js'
 import type { EventLine, LogSource } from './log-source.js'
+import { recordId } from './receipt-check.js'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -141,7 +143,7 @@ export class LeafChecks {
       return state
     })
     let { problem } = check
-    if (problem === undefined && line.id !== idOf(line.event))
+    if (problem === undefined && line.id !== membersOf(line.event)['id'])
       problem = { code: 'event_misplaced', detail: 'another event is said to be there' }
     if (record === undefined && problem === undefined && !makesLeaf(check.record, leaf, hasher)) {
       problem = {
@@ -203,8 +205,3 @@ export function textOf(bytes: Uint8Array | undefined): string | undefined {
     return undefined
   }
 }
-
-const recordId = (record: string): string | undefined => /"id":"([^"\\]{1,64})"/.exec(record)?.[1]
-
-const idOf = (event: unknown): unknown =>
-  typeof event === 'object' && event !== null && 'id' in event ? event.id : undefined

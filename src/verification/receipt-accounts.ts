@@ -6,8 +6,9 @@
 import { LogError } from '../transparency-log/errors.js'
 import { accountedBy, erasureOf, nameOf, type Accounted } from './erasures.js'
 import type { FieldExcuse } from './event-check.js'
-import { provedEvent } from './expiry-proof-check.js'
+import { membersOf } from './event-values.js'
 import { nodeRules } from './node-rules.js'
+import { provedEvent, standsBehind, type LogGeneration } from './proved-event.js'
 import { receiptOfJson, recordId, type AccountReport } from './receipt-check.js'
 import { nameOfOrigin } from './trust.js'
 
@@ -37,10 +38,10 @@ export function receiptAccounts(
 ): ReceiptAccounts {
   const named = nameOfOrigin(origin)
   const eventId = recordId(record)
-  const proved = accounts.slice(0, maxAccounts).flatMap((account) => {
-    const one = named === undefined ? undefined : provedAccount(account, named, index, logKeys)
-    return one === undefined ? [] : [one]
-  })
+  const log = named && { organizationId: named.organization, generation: named.generation }
+  const proved = accounts
+    .slice(0, maxAccounts)
+    .flatMap((account) => (log && provedAccount(account, log, index, logKeys)) ?? [])
   const used = new Map<string, { readonly report: Omit<AccountReport, 'slots'>; readonly slots: string[] }>()
   return {
     excuse(slot, subject) {
@@ -62,34 +63,25 @@ const covers = ({ subjects, kept, fields }: Accounted, name: string, subject: st
 
 function provedAccount(
   account: unknown,
-  { organization, generation }: { readonly organization: string; readonly generation: number },
+  log: LogGeneration,
   index: number,
   logKeys: readonly string[],
-) {
+): { readonly accounted: Accounted; readonly report: Omit<AccountReport, 'slots'> } | undefined {
   const { receipt, manifest } = membersOf(account)
   if (typeof manifest !== 'string') return undefined
   try {
-    const range = { organizationId: organization, generation, from: index, to: index + 1 }
-    const proved = provedEvent(receiptOfJson(receipt), range, { logKeys: [...logKeys] }, undefined)
+    const proved = provedEvent(receiptOfJson(receipt), log, logKeys)
     const erasure = proved && erasureOf(proved.event)
-    if (proved === undefined || erasure?.organizationId !== organization) return undefined
-    const isBehind = proved.generation > generation || proved.index > index
-    const accounted = isBehind && accountedBy(erasure, Buffer.from(manifest), nodeRules.sha256)
-    if (accounted === undefined || accounted === false) return undefined
-    const { id, action } = membersOf(proved.event)
-    const report = {
-      eventId: String(id),
-      action: String(action),
-      generation: proved.generation,
-      index: proved.index,
-    }
-    return { accounted, report }
+    if (proved === undefined || erasure?.organizationId !== log.organizationId) return undefined
+    if (!standsBehind(proved, { generation: log.generation, to: index + 1 })) return undefined
+    const accounted = accountedBy(erasure, Buffer.from(manifest), nodeRules.sha256)
+    if (accounted === undefined) return undefined
+    const { event, generation, index: at } = proved
+    const { id, action } = membersOf(event)
+    return { accounted, report: { eventId: String(id), action: String(action), generation, index: at } }
   } catch (error) {
-    // No receipt, or one of another deployment.
+    // No receipt, or keys that are none.
     if (error instanceof LogError) return undefined
     throw error
   }
 }
-
-const membersOf = (value: unknown): Record<string, unknown> =>
-  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}

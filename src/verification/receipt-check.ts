@@ -17,6 +17,7 @@ import { parseTlogProof } from '../transparency-log/tlog-proof.js'
 import { checkAnchoredRecord, notAnchored, type AnchorTrust } from './anchor-check.js'
 import type { AnchorReport, FieldReport, Finding, FindingCode, LeafName } from './contract.js'
 import type { CheckEvent, FieldExcuse } from './event-check.js'
+import { membersOf } from './event-values.js'
 
 export interface Receipt {
   readonly index: number
@@ -80,7 +81,7 @@ export function receiptOfText(receipt: string, record: string): Receipt {
 
 /** @throws LogError `malformed_proof` where it is not the JSON of a receipt; `wrong_size` */
 export function receiptOfJson(json: unknown): Receipt {
-  const { index, proof, checkpoint, record, anchor, event, accounts, id, size, leafHash } = members(json)
+  const { index, proof, checkpoint, record, anchor, event, accounts, id, size, leafHash } = membersOf(json)
   const hashes = Array.isArray(proof)
     ? proof.map((text: unknown) => (typeof text === 'string' ? base64Bytes(text) : undefined))
     : [undefined]
@@ -96,9 +97,6 @@ export function receiptOfJson(json: unknown): Receipt {
   if (event === null) return { ...base, eventIsGone: true }
   return { ...base, event, accounts: Array.isArray(accounts) ? (accounts as readonly unknown[]) : [] }
 }
-
-const members = (json: unknown): Record<string, unknown> =>
-  typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {}
 
 /**
  * Checks a receipt against the log it is said to be of. Never throws for what it holds.

@@ -51,11 +51,22 @@ export function trustedAnchor(
   }
 }
 
-/** `<…>/<organization>/<generation>`, the two last parts of an origin. */
-export function nameOfOrigin(origin: string): { organization: string; generation: number } | undefined {
-  const [, organization = '', generation = ''] = /([A-Za-z0-9_-]{1,64})\/([1-9]\d*)$/.exec(origin) ?? []
-  return organization === '' ? undefined : { organization, generation: Number(generation) }
+export interface LogName {
+  /** What the origins of all logs of a deployment begin with. */
+  readonly deployment: string
+  readonly organization: string
+  readonly generation: number
 }
+
+/** The parts of an origin, `<deployment><organization>/<generation>`. */
+export function nameOfOrigin(origin: string): LogName | undefined {
+  const [, deployment = '', organization = '', generation = ''] =
+    /^(.*?)([A-Za-z0-9_-]{1,64})\/([1-9]\d*)$/.exec(origin) ?? []
+  return organization === '' ? undefined : { deployment, organization, generation: Number(generation) }
+}
+
+export const originOfName = ({ deployment, organization, generation }: LogName): string =>
+  `${deployment}${organization}/${String(generation)}`
 
 /** The origin that a checkpoint has in its text, whoever signed it. */
 export function originOfNote(note: string): string | undefined {

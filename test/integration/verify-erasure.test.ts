@@ -5,10 +5,20 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createArchiveKeys } from '../../src/archive/segment-keys.js'
+import { createSegmentWriter } from '../../src/archive/segment-writer.js'
 import { createSealedProofs } from '../../src/erasure/sealed-proof.js'
+import { rebuildCommitments } from '../../src/events/rebuild.js'
+import { eventIdOf, type StoredEvent } from '../../src/events/store.js'
+import { newId, newReference } from '../../src/ids.js'
+import { rotateSigningKey } from '../../src/operations/rotate-signing-key.js'
+import { redactionManifest } from '../../src/redaction/manifest.js'
+import { formatVerifierKey } from '../../src/transparency-log/note-key.js'
 import { verifyArchive } from '../../src/verification/archive-run.js'
 import { archiveAll, canaryIdentifiers, post, spread } from '../support/archived-person.js'
+import { segmentsOf } from '../support/archiving.js'
 import { erasingRun } from '../support/erasing.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
@@ -21,9 +31,9 @@ afterAll(async () => {
   await world.close()
 })
 
-async function verified(organizationId: string) {
+async function verified(organizationId: string, logKeys: readonly string[] = []) {
   const { archive, ledger } = world.api.core
-  const options = { archiveKeys: [], logKeys: [], values: true, organizationId }
+  const options = { archiveKeys: [], logKeys, values: true, organizationId }
   const { report } = await verifyArchive({ segments: archive, ledger }, options)
   return { codes: new Set(report.findings.map(({ code }) => code)), fields: report.fields }
 }
@@ -187,3 +197,84 @@ test.each(Object.entries(forgeries))(
     expect(fields.missing).toBeGreaterThan(5)
   },
 )
+
+test('what is erased after the log’s key was rotated is `erased` as soon as anything archived since names the new key', async () => {
+  const [organizationId, other] = ['org_rotated', 'org_zzz']
+  const { core } = world.api
+  const { archive, ledger } = core
+  await spread(world, organizationId)
+  await archiveAll(world, organizationId)
+  await rotateSigningKey(core, { purpose: 'checkpoint', overlapMs: 0 })
+  const run = erasingRun(core, organizationId, canaryIdentifiers)
+  await run.scope()
+  expect(await run.toVerified()).toBe('clean')
+  const missing = async () => {
+    const options = { archiveKeys: [], logKeys: [], values: true }
+    const { report } = await verifyArchive({ segments: archive, ledger }, options)
+    return report.findings.filter(({ at }) => at.startsWith(`${organizationId} `))
+  }
+  expect(await missing()).not.toEqual([])
+  const logKeys = await core.sealing.keys.verifierKeys(core.sealing.keys.origin(organizationId, 1))
+  expect(await verified(organizationId, logKeys.map(formatVerifierKey))).toMatchObject({
+    fields: { missing: 0 },
+  })
+  await post(world, other, { description: 'of another customer' })
+  await archiveAll(world, other)
+  expect(await missing()).toEqual([])
+})
+
+test('a proof of an event that stands before a value accounts for nothing of it', async () => {
+  const organizationId = 'org_before'
+  const { core } = world.api
+  await post(world, organizationId, { description: 'the first' })
+  const eventId = newId('evt')
+  const reference = { organizationId, redactionId: newId('redaction') }
+  const manifest = redactionManifest(reference, [
+    { eventId, slot: 'description', commitment: Buffer.alloc(32) },
+  ])
+  const { id: said } = await core.systemEvents.write({
+    organizationId,
+    action: 'annals.field.redacted',
+    occurredAt: new Date(),
+    actor: { type: 'system', id: 'annals' },
+    metadata: {
+      manifest: manifest.sha256,
+      submitter: newReference('prn'),
+      approver: newReference('prn'),
+      fields: 1,
+    },
+  })
+  await drainUntilSealed(core, organizationId)
+  await post(world, organizationId, { id: eventId, description: 'what somebody wants gone' })
+  await archiveAll(world, organizationId)
+  const proving = { store: core.ledger, log: core.logReading.log, finder: core.finder }
+  await core.ledger.put(manifest.path, () => Readable.from([manifest.bytes]), {
+    sha256: Buffer.from(manifest.sha256, 'hex'),
+    bytes: manifest.bytes.length,
+  })
+  await createSealedProofs(proving).put(organizationId, manifest.path, said)
+  expect(await verified(organizationId)).toMatchObject({ codes: new Set(), fields: { missing: 0 } })
+
+  const [segment] = await segmentsOf(core).find({ organizationId }).toArray()
+  if (segment?.content === null || segment === undefined) throw new Error('there is no segment')
+  const keys = createArchiveKeys(core.signingKeys, world.config.logOrigin)
+  const spoolFolder = join(world.config.dataDirectory, 'spool')
+  const writer = createSegmentWriter({ store: core.archive, keys, spoolFolder })
+  const { content } = await writer.rewriteContent({ ...segment, content: segment.content }, (leaves) =>
+    leaves.map(({ event }) => (eventIdOf(event._id) === eventId ? withoutDescription(event) : event)),
+  )
+  await writer.deleteOtherContent(segment, content.revision)
+  expect(await verified(organizationId)).toMatchObject({
+    codes: new Set(['field_missing']),
+    fields: { erased: 0, missing: 1 },
+  })
+})
+
+function withoutDescription(event: StoredEvent): StoredEvent {
+  const commitment = rebuildCommitments(event)?.find(({ slot }) => slot === 'description')?.commitment
+  if (commitment === undefined) throw new Error('an event without its description')
+  const fields = event.fields.map((field) =>
+    'slot' in field && field.slot === 'description' ? { slot: field.slot, commitment } : field,
+  )
+  return { ...event, fields }
+}

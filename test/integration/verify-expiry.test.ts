@@ -10,9 +10,11 @@ import { createSegmentWriter } from '../../src/archive/segment-writer.js'
 import type { JsonObject } from '../../src/events/contract.js'
 import type { StoredEvent } from '../../src/events/store.js'
 import { inTransaction } from '../../src/mongo/transaction.js'
+import { rotateSigningKey } from '../../src/operations/rotate-signing-key.js'
 import { neverExpires } from '../../src/retention/policy.js'
 import { verifyArchive } from '../../src/verification/archive-run.js'
 import { verifyServer } from '../../src/verification/run.js'
+import { archiveAll } from '../support/archived-person.js'
 import { segmentsOf } from '../support/archiving.js'
 import {
   archivedLongAgo,
@@ -22,7 +24,7 @@ import {
   longAgo,
   onDay,
 } from '../support/expiring.js'
-import { drainUntilSealed } from '../support/sealing.js'
+import { accept, drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -210,4 +212,18 @@ test('the same words that are true are taken: a false alarm would be one too', a
     server: nothingMissing(expired),
     archive: nothingMissing(expired),
   })
+})
+
+test('what expires long after the log’s key was rotated is proved by a key that a newer segment names', async () => {
+  const { core } = world.api
+  const organizationId = 'org_rotated'
+  await archivedLongAgo(world, organizationId, 20)
+  await rotateSigningKey(core, { purpose: 'checkpoint', overlapMs: 0 })
+  await accept(core, organizationId, 5)
+  await archiveAll(world, organizationId)
+  const input = await dueToExpire(world, organizationId)
+  if (input === undefined) throw new Error('nothing is due')
+  await expireSegment(world, expirerOf(world), input)
+  await drainUntilSealed(core, organizationId)
+  expect(await verified(organizationId)).toEqual({ server: nothingMissing(20), archive: nothingMissing(20) })
 })
