@@ -35,7 +35,7 @@ export interface ExpiryActivities {
 }
 
 export interface ExpiryActivityDependencies {
-  readonly expirer: Expirer<ExpireInput>
+  readonly expirer: Expirer
   readonly planner: ExpiryPlanner
   readonly runs: RunStore
   readonly logger: Logger

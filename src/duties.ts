@@ -64,9 +64,9 @@ import { createRedactor, type Redactor, type RedactorDependencies } from './reda
 import { createFieldRemoval } from './redaction/removal.js'
 import { createRedactionStore, type RedactionStore } from './redaction/store.js'
 import { createArchiver, type Archiver } from './retention/archiver.js'
+import { createContentExpiry } from './retention/content-expiry.js'
 import { createExpirer, type Expirer } from './retention/expirer.js'
-import type { ExpireInput } from './retention/expiry-contract.js'
-import { byKind, createRecordExpirer } from './retention/record-expirer.js'
+import { createRecordExpiry } from './retention/record-expiry.js'
 import { createExpiryPlanner, type ExpiryPlanner } from './retention/expiry-planning.js'
 import { createPlanner, type Planner } from './retention/planning.js'
 import { createRetention, type Retention } from './retention/retention.js'
@@ -125,7 +125,7 @@ export interface Duties {
   /** What plans and makes segments. */
   readonly archiving: { readonly archiver: Archiver; readonly planner: Planner }
   /** What lets segments expire. */
-  readonly expiring: { readonly expirer: Expirer<ExpireInput>; readonly planner: ExpiryPlanner }
+  readonly expiring: { readonly expirer: Expirer; readonly planner: ExpiryPlanner }
   /** Where the erasure ledger and its manifests lie. */
   readonly ledger: ArchiveStore
 }
@@ -287,19 +287,15 @@ export function assembleDuties({
     systemEvents,
   })
 
-  const expiring = {
-    ...retention,
-    client,
-    store: archive,
-    writer: segmentWriter,
-    segments: segmentsStore,
-    proofs: createArchivedProofs({ store: archive, log: logReading.log, finder }),
-    systemEvents,
-  }
-  const expirer = byKind({
-    content: createExpirer({ ...expiring, log: logStore, restored: restoredCollection(db) }),
-    records: createRecordExpirer({ ...expiring, entries: logCollections(db).entries }),
-  })
+  const expiring = { store: archive, writer: segmentWriter, segments: segmentsStore }
+  const expiryProofs = createArchivedProofs({ store: archive, log: logReading.log, finder })
+  const expirer = createExpirer(
+    { ...retention, client, segments: segmentsStore, proofs: expiryProofs, systemEvents },
+    {
+      content: createContentExpiry({ ...expiring, log: logStore, restored: restoredCollection(db) }),
+      records: createRecordExpiry({ ...expiring, entries: logCollections(db).entries }),
+    },
+  )
 
   const certificateKeys = createCertificateKeys(signingKeys, config.logOrigin)
   const offboardingCertificates = createOffboardingCertificates({

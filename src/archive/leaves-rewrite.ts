@@ -7,20 +7,12 @@
 import type { StoredEvent } from '../events/store.js'
 import type { SegmentDocument, SegmentRange } from './contract.js'
 import { SegmentFault } from './segment-fault.js'
-import { parseSegmentPath, segmentPrefix } from './segment-paths.js'
 import type { SegmentPublisher, WrittenLeaves } from './segment-publish.js'
 import { readMembers } from './segment-reader.js'
+import { deleteObjects } from './segment-removal.js'
 import { withSpool, type Spool } from './segment-spool.js'
 import { verifySegment } from './segment-verify.js'
-import {
-  formatLeafLine,
-  isEmptyLine,
-  parseContentLines,
-  parseRecordLines,
-  storedEventOf,
-  tileOf,
-  type ContentLine,
-} from './segment.js'
+import { formatLeafLine, parseContentLines, parseRecordLines, tileOf, verifiedEventOf } from './segment.js'
 import type { ArchiveStore } from './stores/contract.js'
 
 /** A leaf that has a record. */
@@ -44,13 +36,12 @@ export interface LeavesOptions {
 type RecordedSegment = SegmentRange & Pick<SegmentDocument, 'records' | 'content'>
 
 export interface LeavesRewriter {
-  /** Every leaf of a segment that has a record, with its event where that is there. @throws SegmentFault; ArchiveStoreError */
-  recordedLeaves(segment: RecordedSegment, signal?: AbortSignal): AsyncIterable<RecordedLeaf>
   /**
    * Writes the next revision of a segment's leaves and verifies it. The same answers again find what is written.
    * @param stays whether the record of a leaf stays; asked once for each that is there, in order
    * @returns undefined where every one stays: then nothing is written
-   * @throws SegmentFault where the segment does not verify, before or after; SpoolFullError; ArchiveStoreError
+   * @throws what `stays` throws, and then nothing is written; SegmentFault where the segment does not verify, before or
+   *   after; SpoolFullError; ArchiveStoreError
    */
   rewriteRecords(
     segment: RecordedSegment,
@@ -75,16 +66,6 @@ export function createLeavesRewriter(deps: Dependencies): LeavesRewriter {
   const { store, publisher, spoolFolder, maxSpoolBytes } = deps
 
   return {
-    async *recordedLeaves(segment, signal) {
-      for await (const { leaves } of tilesOf(store, segment)) {
-        signal?.throwIfAborted()
-        for (const { line, event } of leaves) {
-          const { index, record } = line
-          if (record !== undefined && record !== '') yield { index, record, event }
-        }
-      }
-    },
-
     async rewriteRecords(segment, stays, options = {}) {
       const { organizationId, generation, from, to, content, records } = segment
       const range = { organizationId, generation, from, to }
@@ -131,14 +112,13 @@ export function createLeavesRewriter(deps: Dependencies): LeavesRewriter {
 
     async deleteOtherRecords(range, revision) {
       if (revision < 1) throw new Error('records go once leaves stand in their place')
-      const paths = new Set<string>()
-      for await (const { path } of store.versions(segmentPrefix(range))) {
-        const object = parseSegmentPath(path)
-        const isLeaves = object?.kind === 'leaves' || object?.kind === 'leavesManifest'
-        if (object?.kind === 'records' || (isLeaves && object.revision < revision)) paths.add(path)
-      }
-      const manifests = [...paths].filter((path) => path.endsWith('.manifest'))
-      for (const path of new Set([...manifests, ...paths])) await store.delete(path)
+      await deleteObjects(
+        store,
+        range,
+        (object) =>
+          object.kind === 'records' ||
+          ((object.kind === 'leaves' || object.kind === 'leavesManifest') && object.revision < revision),
+      )
     },
   }
 }
@@ -155,7 +135,7 @@ async function* tilesOf(store: Pick<ArchiveStore, 'get'>, segment: RecordedSegme
       const events = new Map<number, StoredEvent>()
       if (ahead?.done === false && tileOf(ahead.value.member.first) === tile) {
         for (const line of parseContentLines(ahead.value.lines)) {
-          const event = eventOf(organizationId, line)
+          const event = verifiedEventOf(organizationId, line)
           if (event !== undefined) events.set(line.index, event)
         }
         ahead = await contents?.next()
@@ -166,12 +146,4 @@ async function* tilesOf(store: Pick<ArchiveStore, 'get'>, segment: RecordedSegme
   } finally {
     await contents?.return(undefined)
   }
-}
-
-/** undefined for the line of an event that was damaged or gone when it was archived. */
-function eventOf(organizationId: string, line: ContentLine): StoredEvent | undefined {
-  if (isEmptyLine(line)) return undefined
-  const event = storedEventOf(organizationId, line)
-  if (event === undefined) throw new Error('content that was just verified is made of events')
-  return event
 }

@@ -25,6 +25,10 @@ export interface SegmentClaim extends SegmentRange {
   readonly verified: string | null
 }
 
+/** Where a segment says what expiry of a kind has found, and when something of it went. */
+export const lookMember = { content: 'contentExpiry', records: 'recordExpiry' } as const
+const expiredAtMember = { content: 'contentExpiredAt', records: 'recordsExpiredAt' } as const
+
 export interface SegmentsStore {
   /** The segment that begins at a leaf. */
   find(place: Omit<SegmentRange, 'to'>): Promise<SegmentDocument | undefined>
@@ -59,9 +63,10 @@ export interface SegmentsStore {
     content: WrittenContent,
     session: ClientSession,
   ): Promise<boolean>
-  /** Notes what expiry found, and what it has begun, in the caller's transaction. */
+  /** Notes what expiry of one kind found, and what it has begun, in the caller's transaction. */
   noteExpiry(
     id: string,
+    kind: Expiring['kind'],
     look: ExpiryLook,
     expiring: Expiring | undefined,
     session: ClientSession,
@@ -77,13 +82,6 @@ export interface SegmentsStore {
     leaves: WrittenLeaves,
     session: ClientSession,
   ): Promise<boolean>
-  /** As `noteExpiry`, of records. */
-  noteRecordExpiry(
-    id: string,
-    look: ExpiryLook,
-    expiring: Expiring | undefined,
-    session: ClientSession,
-  ): Promise<void>
   /** Until then the records are not looked at. */
   noteRecordsLock(id: string, until: Date): Promise<void>
   /** The bytes of an expiry are gone. @returns whether this call says so */
@@ -162,9 +160,14 @@ export function createSegmentsStore(db: Db): SegmentsStore {
       )
       return modifiedCount === 1
     },
-    async noteExpiry(_id, look, expiring, session) {
-      const expired = expiring === undefined ? {} : { expiring, contentExpiredAt: look.at }
-      await segments.updateOne({ _id }, { $set: { contentExpiry: look, ...expired } }, { session })
+    async noteExpiry(_id, kind, look, expiring, session) {
+      const begun = expiring === undefined ? {} : { expiring, [expiredAtMember[kind]]: look.at }
+      const unlocked = kind === 'records' ? { $unset: { recordsLockedUntil: '' as const } } : {}
+      await segments.updateOne(
+        { _id },
+        { $set: { [lookMember[kind]]: look, ...begun }, ...unlocked },
+        { session },
+      )
     },
     async recordLeaves(range, revision, { file, ...leaves }, session) {
       const before = revision ?? { $exists: false }
@@ -174,14 +177,6 @@ export function createSegmentsStore(db: Db): SegmentsStore {
         { session },
       )
       return modifiedCount === 1
-    },
-    async noteRecordExpiry(_id, look, expiring, session) {
-      const expired = expiring === undefined ? {} : { expiring, recordsExpiredAt: look.at }
-      await segments.updateOne(
-        { _id },
-        { $set: { recordExpiry: look, ...expired }, $unset: { recordsLockedUntil: '' } },
-        { session },
-      )
     },
     async noteRecordsLock(_id, until) {
       await segments.updateOne({ _id }, { $set: { recordsLockedUntil: until } })

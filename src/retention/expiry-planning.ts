@@ -11,6 +11,7 @@
  */
 import type { Collection, Db, Filter } from 'mongodb'
 import type { SegmentDocument } from '../archive/contract.js'
+import { lookMember } from '../archive/segments-store.js'
 import { collectionNames } from '../mongo/collections.js'
 import type { LogHeadDocument } from '../transparency-log/store.js'
 import type { RetentionClock } from './clock-store.js'
@@ -63,7 +64,12 @@ export function createExpiryPlanner({
     (await segments.findOne<Found>(filter, { projection, sort: { generation: 1, from: 1 } })) ?? undefined
 
   /** Looked at before, and kept by a hold that is in force no more. */
-  async function released(organizationId: string, look: Look, cutoff: Date): Promise<Found | undefined> {
+  async function released(
+    organizationId: string,
+    kind: ExpiryKind,
+    cutoff: Date,
+  ): Promise<Found | undefined> {
+    const look = lookMember[kind]
     const kept = { organizationId, [`${look}.held`]: { $gt: 0 } }
     if ((await segments.findOne(kept, { projection: { _id: 1 } })) === null) return undefined
     const active = (await holds.active(organizationId)).map(({ id }) => id)
@@ -75,7 +81,7 @@ export function createExpiryPlanner({
     const next = await first({ organizationId, contentExpiry: null })
     // One that is still being moved, and those after it, are for the next sweep.
     const isDue = next !== undefined && next.sealedTo <= cutoff && next.hotDeletedAt !== null
-    return isDue ? next : released(organizationId, 'contentExpiry', cutoff)
+    return isDue ? next : released(organizationId, 'content', cutoff)
   }
 
   async function recordsDue(organizationId: string, cutoff: Date, now: Date): Promise<Found | undefined> {
@@ -85,7 +91,7 @@ export function createExpiryPlanner({
       $or: [{ recordsLockedUntil: { $exists: false } }, { recordsLockedUntil: { $lte: now } }],
     })
     const isDue = next !== undefined && next.sealedTo <= cutoff && (next.contentExpiry ?? null) !== null
-    return isDue ? next : released(organizationId, 'recordExpiry', cutoff)
+    return isDue ? next : released(organizationId, 'records', cutoff)
   }
 
   async function of(organizationId: string, now: Date): Promise<ExpireInput | undefined> {
@@ -137,9 +143,6 @@ export function createExpiryPlanner({
     },
   }
 }
-
-/** Where a look has noted what it found. */
-type Look = 'contentExpiry' | 'recordExpiry'
 
 const inputOf = ({ organizationId, generation, from, to }: Found, kind: ExpiryKind): ExpireInput => ({
   organizationId,

@@ -7,10 +7,11 @@ import { createSegmentsStore } from '../../src/archive/segments-store.js'
 import { createSegmentWriter } from '../../src/archive/segment-writer.js'
 import type { ArchiveStore } from '../../src/archive/stores/contract.js'
 import type { RetentionClock } from '../../src/retention/clock-store.js'
+import { createContentExpiry } from '../../src/retention/content-expiry.js'
 import { createExpirer, type Expirer, type RewriteState } from '../../src/retention/expirer.js'
 import type { ExpireInput } from '../../src/retention/expiry-contract.js'
 import { createExpiryPlanner, type ExpiryPlanner } from '../../src/retention/expiry-planning.js'
-import { byKind, createRecordExpirer } from '../../src/retention/record-expirer.js'
+import { createRecordExpiry } from '../../src/retention/record-expiry.js'
 import { logCollections } from '../../src/transparency-log/store.js'
 import { archiveRange, archiverOf, dueRange, type Wrap } from './retaining.js'
 import { accept, drainUntilSealed } from './sealing.js'
@@ -40,34 +41,36 @@ export interface ExpirerOptions {
 }
 
 /** Of content and of records. */
-export function expirerOf(
-  { api: { core }, config }: World,
-  options: ExpirerOptions = {},
-): Expirer<ExpireInput> {
+export function expirerOf({ api: { core }, config }: World, options: ExpirerOptions = {}): Expirer {
   const wrap: Wrap = options.wrap ?? ((target) => target)
   const store = wrap(options.store ?? core.archive)
   const keys = createArchiveKeys(core.signingKeys, config.logOrigin)
   const { retention } = core
   const shared = {
-    client: core.client,
     store,
     writer: createSegmentWriter({ store, keys, spoolFolder: `${config.dataDirectory}/spool` }),
     segments: wrap(createSegmentsStore(core.db)),
-    proofs: createArchivedProofs({ store, log: core.logReading.log, finder: core.finder }),
-    lifecycle: wrap(retention.lifecycle),
-    policies: wrap(retention.policies),
-    holds: wrap(retention.holds),
-    clock: wrap(options.clock ?? clockAt(new Date())),
-    systemEvents: wrap(core.systemEvents),
   }
-  return byKind({
-    content: createExpirer({
-      ...shared,
-      log: core.sealing.store,
-      restored: wrap(restoredCollection(core.db)),
-    }),
-    records: createRecordExpirer({ ...shared, entries: wrap(logCollections(core.db).entries) }),
-  })
+  return createExpirer(
+    {
+      client: core.client,
+      segments: shared.segments,
+      proofs: createArchivedProofs({ store, log: core.logReading.log, finder: core.finder }),
+      lifecycle: wrap(retention.lifecycle),
+      policies: wrap(retention.policies),
+      holds: wrap(retention.holds),
+      clock: wrap(options.clock ?? clockAt(new Date())),
+      systemEvents: wrap(core.systemEvents),
+    },
+    {
+      content: createContentExpiry({
+        ...shared,
+        log: core.sealing.store,
+        restored: wrap(restoredCollection(core.db)),
+      }),
+      records: createRecordExpiry({ ...shared, entries: wrap(logCollections(core.db).entries) }),
+    },
+  )
 }
 
 export const expiryPlannerOf = ({ api: { core } }: World, now = new Date()): ExpiryPlanner =>
@@ -79,7 +82,7 @@ export const dueToExpire = (world: World, organizationId: string, now = new Date
 /** The steps in their order, as the workflow takes them. */
 export async function expireSegment(
   world: World,
-  expirer: Expirer<ExpireInput>,
+  expirer: Expirer,
   input: ExpireInput,
 ): Promise<RewriteState> {
   const state = await expirer.rewrite(input)
