@@ -1,35 +1,36 @@
 /**
  * Erases what holds had kept of persons that are erased, where the holds have ended (src/erasure/releasing.ts): of all
  * organizations once a day, and of one at once when a hold is released. One request that fails stands in no other's way:
- * it is tried again on the next day.
+ * it is tried again on the next day. A look that lasts goes on in a new history, so that however many wait for their
+ * holds, it comes to the last of them.
  */
 import {
   ActivityFailure,
   ApplicationFailure,
   CancelledFailure,
+  continueAsNew,
   defineSignal,
   proxyActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow'
 import {
   holdReleasedSignal,
-  parseReleaseInput,
   type ErasureReference,
   type ReleaseKeptInput,
   type ReleasingActivities,
 } from '../src/erasure/contract.js'
+import { parseReleaseInput } from '../src/erasure/policy.js'
 
 export interface ReleaseKeptResult {
-  /** Requests that were looked at, and of these those of which something went. */
+  /** Of the last history: requests that were looked at, and of these those of which something went. */
   readonly looked: number
   readonly released: number
 }
 
 const phaseAttribute = { name: 'AnnalsPhase', type: 'KEYWORD' } as const
-/** More wait for the next day: a history has to end. */
-const maxRequests = 2_000
 
 const activities = (summary: string) =>
   proxyActivities<ReleasingActivities>({
@@ -50,10 +51,13 @@ export async function releaseKept(input: ReleaseKeptInput): Promise<ReleaseKeptR
   let looked = 0
   let released = 0
   const failed = new Set<string>()
+  const hasFailed = () => failed.size > 0 || checked.failed === true
+  const isLong = () =>
+    checked.requests === undefined ? workflowInfo().continueAsNewSuggested : looked >= checked.requests
+  let after = checked.after ?? null
   let heard: number
   do {
     heard = told
-    let after: ErasureReference | null = null
     for (;;) {
       const page: readonly ErasureReference[] = await activities('See what is kept').listKept(checked, after)
       for (const request of page) {
@@ -65,13 +69,27 @@ export async function releaseKept(input: ReleaseKeptInput): Promise<ReleaseKeptR
         )
       }
       after = page.at(-1) ?? null
-      if (after === null || looked >= maxRequests) break
+      if (after === null) break
+      if (isLong()) await goOn(checked, told > heard ? null : after, hasFailed())
     }
-  } while (told > heard && looked < maxRequests)
-  upsertSearchAttributes([{ key: phaseAttribute, value: failed.size === 0 ? 'done' : 'failed' }])
-  if (failed.size > 0)
-    throw ApplicationFailure.nonRetryable('of some requests nothing went', 'releases_failed')
+  } while (told > heard)
+  upsertSearchAttributes([{ key: phaseAttribute, value: hasFailed() ? 'failed' : 'done' }])
+  if (hasFailed()) throw ApplicationFailure.nonRetryable('of some requests nothing went', 'releases_failed')
   return { looked, released }
+}
+
+/** Does not return. @param after null = a hold was released meanwhile: from the first again */
+function goOn(
+  { organizationId, requests }: ReleaseKeptInput,
+  after: ErasureReference | null,
+  failed: boolean,
+): Promise<never> {
+  return continueAsNew<typeof releaseKept>({
+    organizationId,
+    ...(after === null ? {} : { after }),
+    ...(failed ? { failed } : {}),
+    ...(requests === undefined ? {} : { requests }),
+  })
 }
 
 async function releaseOne(request: ErasureReference, failed: Set<string>): Promise<boolean> {

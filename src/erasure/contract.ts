@@ -267,15 +267,12 @@ export const releaseKeptWorkflowId = (organizationId: string | null): string =>
 export interface ReleaseKeptInput {
   /** null = all of them. */
   readonly organizationId: string | null
-}
-
-/** Any program with access to Temporal may start a workflow, with anything. @returns undefined where it does not fit */
-export function parseReleaseInput(value: unknown): ReleaseKeptInput | undefined {
-  if (typeof value !== 'object' || value === null || !('organizationId' in value)) return undefined
-  const { organizationId } = value
-  if (organizationId === null) return { organizationId }
-  if (typeof organizationId !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(organizationId)) return undefined
-  return { organizationId }
+  /** Where an earlier history of the same look stopped. */
+  readonly after?: ErasureReference
+  /** Of some requests of an earlier history nothing went. */
+  readonly failed?: true
+  /** Requests that one history looks at. Absent = as many as the server suggests. */
+  readonly requests?: number
 }
 
 /** Beside `ErasingActivities`, with failures of the same form. */

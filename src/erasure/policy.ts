@@ -8,6 +8,7 @@ import {
   type ErasureReference,
   type ErasureState,
   type OperatorReason,
+  type ReleaseKeptInput,
 } from './contract.js'
 import { deadlineBinds, deadlineStep } from './deadlines.js'
 import type { ErasureEvent } from './state-machine.js'
@@ -62,14 +63,34 @@ export interface ActionAnswer {
   readonly state: ErasureState | null
 }
 
+const isOrganizationId = (value: unknown): value is string =>
+  typeof value === 'string' && /^[A-Za-z0-9_-]{1,64}$/.test(value)
+
 /** Checks what a workflow was started with: another program may start one. @returns undefined where it does not fit */
 export function parseErasureReference(value: unknown): ErasureReference | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   if (!('organizationId' in value) || !('requestId' in value)) return undefined
   const { organizationId, requestId } = value
-  if (typeof organizationId !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(organizationId)) return undefined
+  if (!isOrganizationId(organizationId)) return undefined
   if (typeof requestId !== 'string' || !erasureIdPattern.test(requestId)) return undefined
   return { organizationId, requestId }
+}
+
+/** @returns undefined where it does not fit */
+export function parseReleaseInput(value: unknown): ReleaseKeptInput | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { organizationId, after, failed, requests }: Partial<Record<keyof ReleaseKeptInput, unknown>> = value
+  if (organizationId !== null && !isOrganizationId(organizationId)) return undefined
+  const place = after === undefined ? undefined : parseErasureReference(after)
+  if (after !== undefined && place === undefined) return undefined
+  if (failed !== undefined && failed !== true) return undefined
+  if (requests !== undefined && !(typeof requests === 'number' && requests >= 1)) return undefined
+  return {
+    organizationId,
+    ...(place === undefined ? {} : { after: place }),
+    ...(failed === undefined ? {} : { failed }),
+    ...(requests === undefined ? {} : { requests }),
+  }
 }
 
 /** A step of the erasing that a state runs. */

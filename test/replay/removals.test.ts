@@ -248,6 +248,21 @@ const scenarios: Readonly<Record<string, Scenario>> = {
           : Promise.resolve({ result: 'released' }),
     },
   ),
+  'releases-with-new-histories': releasing(
+    { organizationId: 'recorded-long', requests: 2 },
+    {
+      listKept: (_, after) => {
+        if (after === null) return Promise.resolve([kept(1), kept(2)])
+        return Promise.resolve(after.requestId === kept(2).requestId ? [kept(3)] : [])
+      },
+      releaseKeptOf: ({ requestId }) =>
+        requestId === kept(1).requestId
+          ? Promise.reject(
+              ApplicationFailure.create({ message: 'no', type: 'archive_unavailable', nonRetryable: true }),
+            )
+          : Promise.resolve({ result: 'released' }),
+    },
+  ),
   'offboarding-with-what-remains': offboarding('with-what-remains', 'awaiting_expiry', (state, calls) => ({
     lookAtOffboarding: () => {
       const first = calls.made() === 1
@@ -270,6 +285,14 @@ test('every scenario has its recorded history', () => {
 })
 
 const lastOf = async (name: string) => JSON.stringify((await readRecording(name)).histories.at(-1))
+
+test('a look that lasts comes to the last request in a new history, and still says that one failed before', async () => {
+  const { histories } = await readRecording('releases-with-new-histories')
+  expect(histories).toHaveLength(2)
+  const last = await lastOf('releases-with-new-histories')
+  expect(last).toContain('releaseKeptOf')
+  expect(last).toContain('releases_failed')
+})
 
 test('workers that stop over a step, however often, take none of its attempts', async () => {
   expect(await lastOf('offboarding-interrupted-by-workers-that-stop')).not.toContain('stopOffboarding')
