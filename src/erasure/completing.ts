@@ -78,8 +78,9 @@ export function createCompleting(deps: CompletingDependencies): Completing {
       if (reading === undefined) throw new Error('an erasure was to complete that nobody has verified')
       const { residuals, lookAgainAt } = residueOf(await factsOf(done, reading.at, historyDays), now())
       if (lookAgainAt !== null) return { result: 'waiting', until: lookAgainAt.toISOString() }
-      const { outcome } = await certificates.issue(done, residuals)
-      await progress.set(request, { certifiedReleases: releases.length })
+      const { outcome, releases: known } = await certificates.issue(done, residuals)
+      // One that was issued before the last release ended knows nothing of it: that is certified afterwards.
+      await progress.set(request, { certifiedReleases: known })
       return { result: outcome }
     },
 
@@ -93,7 +94,7 @@ export function createCompleting(deps: CompletingDependencies): Completing {
       if (lookAgainAt !== null) return { result: 'waiting', until: lookAgainAt.toISOString() }
       const certificate = await certificates.revise(done, residuals)
       await deps.noteRevised?.(request, certificate)
-      await progress.set(request, { certifiedReleases: releases.length })
+      await progress.set(request, { certifiedReleases: certificate.releases })
       return { result: 'certified', version: certificate.version, outcome: certificate.outcome }
     },
   }

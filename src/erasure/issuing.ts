@@ -41,6 +41,8 @@ export interface ErasureCertificates {
 
 export interface IssuedCertificate extends StoredCertificate {
   readonly outcome: 'completed' | 'completed_with_exceptions'
+  /** How many releases it knows of. */
+  readonly releases: number
 }
 
 export interface IssuingDependencies {
@@ -130,8 +132,8 @@ export function createErasureCertificates(deps: IssuingDependencies): ErasureCer
     async revise(progress, residuals) {
       const newest = await deps.store.newest(nameOf(progress))
       if (newest === undefined) throw new Error('a certificate was to be revised that was not issued')
-      const { certificate } = read(newest)
-      if (certificate.releases.length >= (progress.releases ?? []).length) return issued(newest)
+      const known = issued(newest)
+      if (known.releases >= (progress.releases ?? []).length) return known
       const { version, sha256 } = newest
       return make(progress, residuals, { version: version + 1, supersedes: sha256 })
     },
@@ -141,7 +143,8 @@ export function createErasureCertificates(deps: IssuingDependencies): ErasureCer
 
 /** What is kept counts, and not what was made: another attempt may have been quicker. */
 function issued(stored: StoredCertificate): IssuedCertificate {
-  return { ...stored, outcome: read(stored).certificate.outcome }
+  const { outcome, releases } = read(stored).certificate
+  return { ...stored, outcome, releases: releases.length }
 }
 
 const read = ({ bytes }: StoredCertificate) =>

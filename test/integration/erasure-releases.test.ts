@@ -217,6 +217,24 @@ test('with the last of it the key goes, and the further certificate has no excep
   expect(await createReleasing(releasingDeps()).keeping(organizationId, '')).toEqual([])
 })
 
+test('what goes after the first certificate was made, and before the request says so, is certified like the rest', async () => {
+  const { core } = world.api
+  const organizationId = 'org_release_between'
+  const one = await held(organizationId, false)
+  const { run, hold } = one
+  const inState = (state: string) =>
+    core.db.collection('erasureRequests').updateOne({ requestId: run.requestId }, { $set: { state } })
+  // As a process leaves it that dies between the two.
+  await inState('awaiting_expiry')
+  await endHold(organizationId, hold)
+  expect(await release(releasingDeps(), run)).toEqual({ result: 'released' })
+  expect((await completingLater(core).complete(run, sevenDays)).result).toBe('completed_with_exceptions')
+  await inState('completed_with_exceptions')
+  expect(await createReleasing(releasingDeps()).keeping(organizationId, '')).toHaveLength(1)
+  expect((await release(releasingDeps(), run)).result).toBe('certified')
+  expect(await certificatesOf(one)).toMatchObject({ version: 2, outcome: 'completed', releases: [{ events: 3 }] })
+})
+
 test('a hold that is placed while it is looked keeps what it covers, and nothing goes that is not said', async () => {
   const { core } = world.api
   const organizationId = 'org_release_race'
