@@ -68,7 +68,17 @@ export const offboardingCertificateFileSchema = z.object({
   signatures: z.array(z.object({ protected: z.string(), signature: z.string() })),
 })
 
-export interface OffboardingFacts {
+export interface OffboardingRemains {
+  /** Objects under lock. */
+  readonly locked: number
+  /** Whose keys wrapped keys that are destroyed. */
+  readonly periods: readonly { readonly period: number; readonly deleted: boolean }[]
+}
+
+export const nothingRemains = ({ locked, periods }: OffboardingRemains): boolean =>
+  locked === 0 && periods.every(({ deleted }) => deleted)
+
+export interface OffboardingFacts extends OffboardingRemains {
   readonly issuer: string
   readonly version: number
   readonly supersedes: string | null
@@ -76,8 +86,6 @@ export interface OffboardingFacts {
   readonly offboarding: OffboardingDocument
   /** With the keys of that log; null where there was none. */
   readonly final: (FinalLog & { readonly keys: readonly string[] }) | null
-  readonly locked: number
-  readonly periods: readonly { readonly period: number; readonly deleted: boolean }[]
   readonly proofs: { readonly started: CertificateProof; readonly offboarded: CertificateProof }
 }
 
@@ -92,7 +100,6 @@ export function offboardingCertificate(facts: OffboardingFacts): OffboardingCert
     if (at === undefined) throw missing(`the step ${step}`)
     return at.toISOString()
   }
-  const ended = locked === 0 && periods.every(({ deleted }) => deleted)
   return {
     v: 1,
     kind: offboardingCertificateKind,
@@ -102,7 +109,7 @@ export function offboardingCertificate(facts: OffboardingFacts): OffboardingCert
     version: facts.version,
     supersedes: facts.supersedes,
     issuedAt: facts.issuedAt.toISOString(),
-    outcome: ended ? 'completed' : 'awaiting_expiry',
+    outcome: nothingRemains(facts) ? 'completed' : 'awaiting_expiry',
     principals: { submitter, approver },
     times: {
       requestedAt: offboarding.requestedAt.toISOString(),

@@ -8,14 +8,14 @@ import { signCertificate } from '../certificates/sign.js'
 import type { CertificateStore, StoredCertificate } from '../certificates/store.js'
 import { systemOrganizationId } from '../organizations/contract.js'
 import type { LogReader } from '../transparency-log/log-reader.js'
-import { offboardingCertificate, offboardingCertificateFileSchema } from './certificate.js'
+import {
+  nothingRemains,
+  offboardingCertificate,
+  offboardingCertificateFileSchema,
+  type OffboardingRemains,
+} from './certificate.js'
 import type { OffboardingReference } from './contract.js'
 import type { OffboardingDocument } from './store.js'
-
-export interface OffboardingRemains {
-  readonly locked: number
-  readonly periods: readonly { readonly period: number; readonly deleted: boolean }[]
-}
 
 export interface OffboardingCertificates {
   /**
@@ -46,11 +46,14 @@ export function createOffboardingCertificates(
 ): OffboardingCertificates {
   const { prover, keys, store, now = () => new Date() } = deps
   return {
-    async issue(offboarding, { locked, periods }) {
+    async issue(offboarding, remains) {
       const { organizationId, startedEventId, eventId, final } = offboarding
       if (startedEventId === undefined || eventId === null)
         throw new Error('an offboarding was to be certified before it was sealed')
       const newest = await store.newest(nameOf(offboarding))
+      // Only its end is worth another: until then each day would make one.
+      if (newest !== undefined && (!nothingRemains(remains) || read(newest).outcome === 'completed'))
+        return newest
       const { started, offboarded } = await prover.prove(systemOrganizationId, {
         started: startedEventId,
         offboarded: eventId,
@@ -66,16 +69,9 @@ export function createOffboardingCertificates(
         issuedAt: now(),
         offboarding,
         final: final === null ? null : { ...final, keys: logKeys },
-        locked,
-        periods,
+        ...remains,
         proofs: { started, offboarded },
       })
-      // Only its end is worth another: until then each day would make one.
-      if (
-        newest !== undefined &&
-        (certificate.outcome !== 'completed' || read(newest).outcome === 'completed')
-      )
-        return newest
       const bytes = await signCertificate(certificate, await keys.signers())
       return store.put(nameOf(offboarding), certificate.version, bytes)
     },

@@ -24,6 +24,7 @@ import { inTransaction } from '../mongo/transaction.js'
 import type { OrganizationClosing } from '../organizations/store.js'
 import type { HoldService } from '../retention/holds.js'
 import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { nothingRemains } from './certificate.js'
 import type { OffboardingCertificates } from './certificates.js'
 import { removeRows, rowsLeft } from './collections.js'
 import {
@@ -159,7 +160,7 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       return { locked }
     },
     async certify(document, beat) {
-      const { final, removed, locked, keyPeriods } = document
+      const { final, removed, locked } = document
       const about = aboutOf(document, final)
       const rows = Object.values(removed ?? {}).reduce((sum, count) => sum + count, 0)
       const eventId = await leaves.say(
@@ -168,9 +169,7 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
         { ...about, rows, events: removed?.[collectionNames.events] ?? 0, lockedObjects: locked },
         beat,
       )
-      const periods = await looked(keyPeriods)
-      const done = locked === 0 && periods.every(({ deleted }) => deleted)
-      await certificates.issue({ ...document, eventId }, { locked, periods })
+      const done = await certify({ ...document, eventId }, locked)
       return {
         eventId,
         state: done ? ('completed' as const) : ('awaiting_expiry' as const),
@@ -179,8 +178,17 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
     },
   }
 
-  const looked = (periods: readonly number[]) =>
-    Promise.all(periods.map(async (period) => ({ period, deleted: await deps.periodIsDeleted(period) })))
+  /** @returns whether nothing remains */
+  async function certify(document: OffboardingDocument, locked: number): Promise<boolean> {
+    const looked = document.keyPeriods.map(async (period) => ({
+      period,
+      deleted: await deps.periodIsDeleted(period),
+    }))
+    const remains = { locked, periods: await Promise.all(looked) }
+    // One that an earlier version began has no checkpoint to certify.
+    if (document.startedEventId !== undefined) await certificates.issue(document, remains)
+    return nothingRemains(remains)
+  }
 
   async function close(document: OffboardingDocument): Promise<BeginOutcome> {
     const { organizationId } = document
@@ -251,10 +259,7 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       await removeRows(db, reference.organizationId, beat)
       const locked = await places.clear(document, beat)
       await executions.remove(reference.organizationId, offboardingWorkflowId(reference))
-      const periods = await looked(document.keyPeriods)
-      const done = locked === 0 && periods.every(({ deleted }) => deleted)
-      // One that an earlier version began has no checkpoint to certify.
-      if (document.startedEventId !== undefined) await certificates.issue(document, { locked, periods })
+      const done = await certify(document, locked)
       await store.change(reference, ['awaiting_expiry'], {
         locked,
         ...(done ? { state: 'completed' as const, endedAt: now() } : {}),

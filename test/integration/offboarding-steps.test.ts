@@ -193,6 +193,25 @@ test('holds stop it at each stage; one that waits goes on when the last is relea
   )
 })
 
+test('one that an earlier version has sealed ends too, without a certificate of what it did not keep', async () => {
+  const organization = 'org_earlier'
+  const { db, offboarding } = world.api.core
+  await desk.put(organization)
+  await desk.post(organization)
+  const reference = await agreed(organization)
+  const offboarder = createOffboarder(stepDeps())
+  await offboarder.begin(reference)
+  for (const step of offboardingSteps) {
+    await offboarder.step(reference, step, noBeat)
+    const unknown = { startedEventId: '', 'final.checkpoint': '' }
+    if (step === 'seal')
+      await db.collection('offboardings').updateOne({ organizationId: organization }, { $unset: unknown })
+  }
+  expect(await offboarder.look(reference, noBeat)).toBe(false)
+  expect((await offboarding.store.find(reference))?.state).toBe('awaiting_expiry')
+  expect(await offboarding.certificates.find(reference)).toBeUndefined()
+})
+
 test('a backup that brings an organization back serves nothing until it is gone again', async () => {
   const organization = 'org_back'
   const { core } = world.api
