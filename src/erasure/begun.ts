@@ -32,7 +32,7 @@ export class NotApprovedError extends Error {
 }
 
 /** Who asked and who approved. @throws NotApprovedError */
-export function principalsOf({ submitter, approver }: OpenedErasureRequest) {
+export function principalsOf({ submitter, approver }: Pick<OpenedErasureRequest, 'submitter' | 'approver'>) {
   if (approver === null || approver === submitter) throw new NotApprovedError()
   return { submitter, approver }
 }

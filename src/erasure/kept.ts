@@ -4,12 +4,11 @@
  *
  * An event that is not found has lost its content to expiry: nothing of it is kept any more.
  */
-import { z } from 'zod'
 import type { EventFinder } from '../events/finding.js'
 import { fieldCommitment } from '../events/record.js'
 import type { StoredEvent, StoredField } from '../events/store.js'
-import { LedgerError, type ErasureLedger } from './ledger.js'
-import { manifestPath, type ManifestKind, type RemovedField } from './manifests.js'
+import type { ErasureLedger } from './ledger.js'
+import { readSubjects, readTexts, slotsOf, type RemovedRow } from './named-manifests.js'
 import type { ErasureProgressDocument } from './progress.js'
 
 export interface KeptDependencies {
@@ -17,38 +16,27 @@ export interface KeptDependencies {
   readonly finder: EventFinder
 }
 
+interface KeptField extends RemovedRow {
+  /** Under the key of the request. */
+  readonly block: boolean
+}
+
 export interface KeptEvent {
   readonly eventId: string
   readonly event: StoredEvent
   /** Never empty. */
-  readonly fields: readonly (Omit<RemovedField, 'commitment'> & {
-    readonly commitment: Buffer
-    /** Under the key of the request. */
-    readonly block: boolean
-  })[]
+  readonly fields: readonly KeptField[]
 }
 
 const pageSize = 500
-const names = z.array(z.tuple([z.string(), z.string()]))
-const subjectManifestSchema = z.object({ restricted: names })
-const textManifestSchema = z.object({ kept: names, exempt: names.default([]), removed: z.array(z.unknown()) })
-
-/** The manifests of an erasure. @throws ArchiveStoreError; LedgerError where one is not there, or is none */
-export async function manifestsOf(
+/** The manifests of an erasure. @throws ArchiveStoreError; LedgerError where one is not the one that was sealed */
+export const manifestsOf = async (
   { ledger }: Pick<KeptDependencies, 'ledger'>,
   progress: ErasureProgressDocument,
-) {
-  async function read<Body>(kind: ManifestKind, schema: z.ZodType<Body>): Promise<Body> {
-    const bytes = await ledger.manifest(manifestPath(progress, kind))
-    const parsed = schema.safeParse(bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8')))
-    if (!parsed.success) throw new LedgerError('a manifest of an erasure is not there, or is none')
-    return parsed.data
-  }
-  return {
-    subjects: await read('subjects', subjectManifestSchema),
-    text: await read('text', textManifestSchema),
-  }
-}
+) => ({
+  subjects: await readSubjects(ledger, progress, progress.manifests?.subjects),
+  text: await readTexts(ledger, progress, progress.manifests?.text),
+})
 
 /** @throws ArchiveStoreError; LedgerError; AnnalsError `unavailable` | `archive_damaged` */
 export async function* keptBy(
@@ -58,9 +46,7 @@ export async function* keptBy(
 ): AsyncGenerator<KeptEvent> {
   const { organizationId, requestId } = progress
   const { subjects, text } = await manifestsOf(deps, progress)
-  const slots = new Map<string, Set<string>>()
-  for (const [eventId, slot] of [...subjects.restricted, ...text.exempt])
-    slots.set(eventId, (slots.get(eventId) ?? new Set<string>()).add(slot))
+  const slots = slotsOf([...subjects.restricted, ...text.exempt])
   const eventIds = [...slots.keys()]
   for (let at = 0; at < eventIds.length; at += pageSize) {
     beat()
@@ -78,11 +64,7 @@ export async function* keptBy(
   }
 }
 
-function keptField(
-  eventId: string,
-  field: StoredField,
-  requestId: string,
-): KeptEvent['fields'][number] | undefined {
+function keptField(eventId: string, field: StoredField, requestId: string): KeptField | undefined {
   if ('value' in field) {
     const { slot, salt, value } = field
     return { eventId, slot, commitment: fieldCommitment(eventId, slot, salt, value), block: false }

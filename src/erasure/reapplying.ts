@@ -14,42 +14,30 @@
  * Then the database moves on in the journal. Every step finds what an earlier attempt did. What an entry of this kind is
  * logged by is new in the log: the leaves that said so are lost with the newer database, and whoever verifies needs one.
  */
-import { hash } from 'node:crypto'
-import type { Collection, Db, MongoClient } from 'mongodb'
-import { z } from 'zod'
-import { personSealPurpose } from '../events/protect.js'
+import type { Collection } from 'mongodb'
 import type { SystemEventWriter } from '../events/contract.js'
-import { eventDocumentId, type EventCollection, type StoredEvent } from '../events/store.js'
 import type { OrganizationKeyset } from '../keys/organization-keys.js'
-import type { PeriodKeys } from '../keys/period-keys.js'
-import { KeyError, openSeal, seal } from '../keys/wrapping.js'
 import { collectionNames } from '../mongo/collections.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { FieldRemoval } from '../redaction/removal.js'
 import { subjectDocumentId, subjectStore } from '../subjects/store.js'
-import { openSubjectKey } from '../subjects/subject-keys.js'
 import type { Sealer } from '../transparency-log/sealer.js'
 import { isFinal, type ErasureReference } from './contract.js'
 import { drainSubjects } from './erasure-leaves.js'
 import type { ErasureJournal, JournalEntry } from './journal.js'
-import { restrictedPurpose } from './keeping.js'
+import { keepRestricted, noteBegun, type KeepingAgainDependencies } from './keeping-again.js'
 import { LedgerError, type ErasureLedger } from './ledger.js'
-import { manifestPath, releasedManifestPath, type RemovedField } from './manifests.js'
+import type { RemovedField } from './manifests.js'
 import { createTextMatcher } from './matching.js'
-import { erasingSteps, type ErasureProgress, type ErasureProgressDocument } from './progress.js'
+import { readReleased, readRedacted, readSubjects, readTexts, rowsOf, slotsOf } from './named-manifests.js'
+import { erasingSteps, type ErasureProgressDocument } from './progress.js'
 import { removeReleasedRows } from './released-removal.js'
-import { createRequestKey, openRequestKey, restrictedName } from './sealed.js'
 import { erasureKey, type ErasureRequestDocument } from './store.js'
 import { hotEvents, restoredEvents } from './targets/events.js'
 
-export interface ReapplyingDependencies {
-  readonly client: MongoClient
-  readonly db: Db
-  readonly events: EventCollection
+export interface ReapplyingDependencies extends KeepingAgainDependencies {
   readonly journal: Pick<ErasureJournal, 'ahead' | 'moveTo'>
   readonly ledger: Pick<ErasureLedger, 'manifest'>
-  readonly progress: ErasureProgress
-  readonly periods: PeriodKeys
   readonly sealer: Sealer
   readonly removal: Pick<FieldRemoval, 'fromHot' | 'fromRestored'>
   /** Points archived segments to the content that an erasure has left (archive/newest-content.ts). */
@@ -72,21 +60,8 @@ export interface Reapplied {
   readonly segments: number
 }
 
-const identity = z.tuple([z.string(), z.string()])
-const removedRow = z.tuple([z.string(), z.string(), z.string()])
-const subjectsSchema = z.object({
-  kind: z.literal('annals/erasure/subjects'),
-  subjects: z.array(z.string()),
-  restricted: z.array(identity),
-})
-const removedSchema = z.object({
-  kind: z.enum(['annals/erasure/text', 'annals/redaction/fields']),
-  removed: z.array(removedRow),
-})
-
 /** A transaction of some hundred updates is still a short one. */
 const fieldsAtOnce = 100
-const eventsAtOnce = 500
 
 /**
  * Applies everything that the database has not come to, in order.
@@ -130,7 +105,8 @@ async function fenceAll(
   for await (const entry of deps.journal.ahead()) {
     beat()
     if ((entry.kind !== 'begun' && entry.kind !== 'erased') || !(await goes(entry))) continue
-    fenced += await fenceSubjects(deps, entry, (await subjectsOf(deps, entry)).subjects)
+    const { subjects } = await readSubjects(deps.ledger, entry, entry.manifests.subjects)
+    fenced += await fenceSubjects(deps, entry, subjects)
   }
   return fenced
 }
@@ -154,23 +130,15 @@ async function fenceSubjects(
   })
 }
 
-const subjectsOf = async (deps: ReapplyingDependencies, entry: JournalEntry) =>
-  subjectsSchema.parse(await manifestOf(deps, manifestPath(entry, 'subjects'), entry.manifests.subjects))
-
 async function apply(
   deps: ReapplyingDependencies,
   entry: JournalEntry,
   beat: () => void,
 ): Promise<{ readonly subjects: number; readonly fields: number }> {
-  const { kind, organizationId, requestId, manifests } = entry
+  const { kind, organizationId, manifests } = entry
   if (kind === 'redacted') {
-    const path = `${organizationId}/erasures/${requestId}.fields.json`
-    const fields = await removeFields(
-      deps,
-      organizationId,
-      await removedIn(deps, path, manifests.fields),
-      beat,
-    )
+    const removed = await readRedacted(deps.ledger, entry, manifests.fields)
+    const fields = await removeFields(deps, organizationId, removed, beat)
     await log(deps, entry, 'annals.field.redacted', manifests.fields)
     return { subjects: 0, fields }
   }
@@ -180,36 +148,11 @@ async function apply(
     await log(deps, entry, 'annals.subject.erasure_started', manifests.subjects)
     return { subjects, fields: 0 }
   }
-  const removed = await removedIn(deps, manifestPath(entry, 'text'), manifests.text)
-  const fields = await removeFields(deps, organizationId, removed, beat)
-  const eventId = await log(deps, entry, 'annals.subject.erased', manifests.text)
-  await settle(deps, entry, eventId)
+  const text = await readTexts(deps.ledger, entry, manifests.text)
+  const fields = await removeFields(deps, organizationId, rowsOf(text), beat)
+  const erasedEventId = await log(deps, entry, 'annals.subject.erased', manifests.text)
+  await settle(deps, entry, { erasedEventId, exemptTexts: text.exempt.length })
   return { subjects: 0, fields }
-}
-
-/** @throws LedgerError where it is not there, or not the one that the journal names */
-async function manifestOf(
-  { ledger }: ReapplyingDependencies,
-  path: string,
-  sha256: string | undefined,
-): Promise<unknown> {
-  const bytes = await ledger.manifest(path)
-  if (bytes === undefined || sha256 === undefined || hash('sha256', bytes, 'hex') !== sha256)
-    throw new LedgerError('a manifest that the journal names is missing, or another')
-  return JSON.parse(bytes.toString('utf8'))
-}
-
-async function removedIn(
-  deps: ReapplyingDependencies,
-  path: string,
-  sha256: string | undefined,
-): Promise<RemovedField[]> {
-  const { removed } = removedSchema.parse(await manifestOf(deps, path, sha256))
-  return removed.map(([eventId, slot, commitment]) => ({
-    eventId,
-    slot,
-    commitment: Buffer.from(commitment, 'base64url'),
-  }))
 }
 
 async function removeFields(
@@ -233,11 +176,10 @@ async function releaseAgain(
   entry: JournalEntry,
   beat: () => void,
 ): Promise<number> {
-  const { db, progress } = deps
+  const { db, ledger, progress } = deps
   const { organizationId, manifests, at } = entry
   const { released = '' } = manifests
-  const removed = await removedIn(deps, releasedManifestPath(entry, released), released)
-  const rows = removed.map((row) => ({ ...row, commitment: Buffer.from(row.commitment) }))
+  const rows = await readReleased(ledger, entry, released)
   await removeReleasedRows(db, organizationId, rows, beat)
   const eventId = await log(deps, entry, 'annals.subject.erased', released)
   const { releases = [] } = await progress.read(entry)
@@ -263,19 +205,18 @@ async function eraseSubjects(
   entry: JournalEntry,
   beat: () => void,
 ): Promise<number> {
-  const { db, events, progress, sealer, keysetOf } = deps
+  const { db, events, ledger, progress, sealer, keysetOf } = deps
   const { organizationId, requestId } = entry
-  const manifest = await subjectsOf(deps, entry)
-  const { subjects } = manifest
+  const { subjects, restricted } = await readSubjects(ledger, entry, entry.manifests.subjects)
   const store = subjectStore(db)
   const _id = { $in: subjects.map((subject) => subjectDocumentId(organizationId, subject)) }
   await drainSubjects(sealer, events, { organizationId, subjects }, beat)
   const keyset = await keysetOf(organizationId)
-  if (manifest.restricted.length > 0) {
+  if (restricted.length > 0) {
     await noteBegun(deps, entry, keyset, subjects)
     // Said before it is: what keeps something keeps its key.
-    await progress.set(entry, { keeps: true, exempt: eventsIn(manifest.restricted) })
-    await keepRestricted(deps, await progress.read(entry), keyset, manifest.restricted, beat)
+    await progress.set(entry, { keeps: true, exempt: slotsOf(restricted).size })
+    await keepRestricted(deps, await progress.read(entry), keyset, restricted, beat)
   }
   await store.subjects.updateMany(
     { _id, erasure: requestId },
@@ -294,84 +235,6 @@ async function eraseSubjects(
   await hotEvents(events).erase(work)
   await restoredEvents(db).erase(work)
   return store.subjects.countDocuments({ _id, state: 'erased' })
-}
-
-const eventsIn = (fields: readonly (readonly [string, string])[]): number =>
-  new Set(fields.map(([eventId]) => eventId)).size
-
-/** The intent, as the erasing of before left it; one that this database has begun itself stands. */
-async function noteBegun(
-  { client, progress, periods }: ReapplyingDependencies,
-  { organizationId, requestId }: ErasureReference,
-  keyset: OrganizationKeyset,
-  subjects: readonly string[],
-): Promise<void> {
-  const request = { organizationId, requestId }
-  if ((await progress.find(request)) !== null) return
-  await periods.refresh()
-  const { period } = periods.current
-  const restrictedKey = createRequestKey(keyset, periods, restrictedName(request)).wrapped
-  await inTransaction(client, async (session) => {
-    await periods.pin(period, session)
-    const periodsOfKeys = { keyPeriods: [period], restrictedPeriods: [period] }
-    await progress.begin(request, { subjects, restrictedKey, ...periodsOfKeys }, session)
-  })
-}
-
-/** What was exempt or held stays readable for what it is kept for: under the request's key, as before. */
-async function keepRestricted(
-  { db, events, periods }: ReapplyingDependencies,
-  { organizationId, requestId, restrictedKey }: ErasureProgressDocument,
-  keyset: OrganizationKeyset,
-  restricted: readonly (readonly [string, string])[],
-  beat: () => void,
-): Promise<void> {
-  if (restricted.length === 0) return
-  if (restrictedKey === undefined)
-    throw new KeyError('malformed_key', 'a request has no key for what it keeps')
-  await periods.ensure([restrictedKey.period])
-  const key = openRequestKey(keyset, periods, restrictedName({ organizationId, requestId }), restrictedKey)
-  const slots = new Map<string, Set<string>>()
-  for (const [eventId, slot] of restricted)
-    slots.set(eventId, (slots.get(eventId) ?? new Set<string>()).add(slot))
-  const ids = [...slots.keys()]
-  const restored: Collection<StoredEvent> = db.collection(collectionNames.restoredEvents)
-  for (const collection of [events, restored]) {
-    for (let at = 0; at < ids.length; at += eventsAtOnce) {
-      beat()
-      const some = ids.slice(at, at + eventsAtOnce)
-      const found = await collection
-        .find({ _id: { $in: some.map((id) => eventDocumentId(organizationId, id)) } })
-        .toArray()
-      for (const event of found) await keepIn(collection, event)
-    }
-  }
-
-  async function keepIn(collection: Collection<StoredEvent>, event: StoredEvent): Promise<void> {
-    const eventId = event._id.slice(organizationId.length + 1)
-    for (const [index, field] of event.fields.entries()) {
-      if (!('subject' in field) || field.sealed === undefined || field.restricted !== undefined) continue
-      const { slot, subject, sealed } = field
-      if (slots.get(eventId)?.has(slot) !== true) continue
-      const document = await subjectStore(db).subjects.findOne({
-        _id: subjectDocumentId(organizationId, subject),
-        key: { $exists: true },
-      })
-      if (document?.key === undefined) continue
-      await periods.ensure([document.key.period])
-      const open = openSubjectKey(keyset, periods, subject, document)
-      const plaintext = openSeal(open, sealed, personSealPurpose(organizationId, eventId, slot))
-      const kept = seal(key, plaintext, restrictedPurpose(organizationId, eventId, slot))
-      const at = `fields.${String(index)}`
-      await collection.updateOne(
-        { _id: event._id, [`${at}.slot`]: slot, [`${at}.restricted`]: { $exists: false } },
-        {
-          $set: { [`${at}.sealed`]: kept, [`${at}.restricted`]: requestId },
-          $unset: { [`${at}.terms`]: '' },
-        },
-      )
-    }
-  }
 }
 
 /** @returns the event's id */
@@ -398,18 +261,18 @@ async function log(
 async function settle(
   deps: ReapplyingDependencies,
   entry: JournalEntry,
-  erasedEventId: string,
+  erased: Required<Pick<ErasureProgressDocument, 'erasedEventId' | 'exemptTexts'>>,
 ): Promise<void> {
-  const { db, progress } = deps
+  const { db, ledger, progress } = deps
   const { organizationId, requestId, manifests, at } = entry
   const request = { organizationId, requestId }
   const doneAt = new Date(at)
-  const { subjects, restricted } = await subjectsOf(deps, entry)
+  const { subjects, restricted } = await readSubjects(ledger, entry, manifests.subjects)
   await noteBegun(deps, request, await deps.keysetOf(organizationId), subjects)
   const begun = await progress.read(request)
   const missing = erasingSteps.filter((step) => begun.steps[step]?.doneAt === undefined)
   const steps = Object.fromEntries(missing.map((step) => [`steps.${step}`, { intendedAt: doneAt, doneAt }]))
-  await progress.set(request, { manifests, erasedEventId, exempt: eventsIn(restricted), ...steps })
+  await progress.set(request, { manifests, ...erased, exempt: slotsOf(restricted).size, ...steps })
   await progress.forget(request)
   const requests: Collection<ErasureRequestDocument> = db.collection(collectionNames.erasureRequests)
   const _id = erasureKey(organizationId, requestId)

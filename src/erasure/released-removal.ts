@@ -16,7 +16,7 @@ import { collectionNames } from '../mongo/collections.js'
 import type { LogStore } from '../transparency-log/store.js'
 import { archiveFailure, archiveTarget } from './archive-failure.js'
 import type { ArchivedContent } from './archived-content.js'
-import type { RemovedField } from './manifests.js'
+import type { RemovedRow } from './named-manifests.js'
 import type { ErasureProgressDocument } from './progress.js'
 import { readArchive } from './second-reader-archive.js'
 import { removePage } from './text-removal.js'
@@ -28,7 +28,6 @@ export interface ReleasedRemovalDependencies {
   readonly archive: Pick<ArchiveStore, 'versions' | 'getVersion'>
 }
 
-type Row = Omit<RemovedField, 'commitment'> & { readonly commitment: Buffer }
 type Slots = ReadonlyMap<string, Buffer>
 
 const pageSize = 500
@@ -38,7 +37,7 @@ const tileName = (generation: number, tile: number) => `${String(generation)}/${
 export async function removeReleasedRows(
   db: Db,
   organizationId: string,
-  rows: readonly Row[],
+  rows: readonly RemovedRow[],
   beat: () => void,
 ): Promise<void> {
   const restored = db.collection<StoredEvent>(collectionNames.restoredEvents)
@@ -54,7 +53,7 @@ export async function removeReleasedRows(
 export async function removeReleased(
   deps: ReleasedRemovalDependencies,
   { organizationId }: ErasureProgressDocument,
-  rows: readonly Row[],
+  rows: readonly RemovedRow[],
   beat: () => void,
 ): Promise<void> {
   await removeReleasedRows(deps.db, organizationId, rows, beat)
@@ -67,7 +66,7 @@ export async function removeReleased(
 async function withoutReleased(
   { log }: ReleasedRemovalDependencies,
   organizationId: string,
-  rows: readonly Row[],
+  rows: readonly RemovedRow[],
 ) {
   const slots = new Map<string, Map<string, Buffer>>()
   for (const { eventId, slot, commitment } of rows)
@@ -105,7 +104,7 @@ function without(event: StoredEvent, slots: Slots | undefined): StoredEvent {
 export async function releasedLeft(
   deps: ReleasedRemovalDependencies,
   progress: ErasureProgressDocument,
-  rows: readonly Row[],
+  rows: readonly RemovedRow[],
   beat: () => void,
 ): Promise<string[]> {
   const { organizationId, requestId, subjects } = progress

@@ -16,18 +16,19 @@
  * The key stays while it keeps anything: what was released before lies encrypted under it in oplogs and backups. Certificates
  * say so, as a period whose key is not gone.
  */
-import { z } from 'zod'
 import type { MongoClient } from 'mongodb'
 import { inTransaction } from '../mongo/transaction.js'
 import type { HoldService } from '../retention/holds.js'
 import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { principalsOf } from './begun.js'
 import type { Completing, HistoryDays } from './completing.js'
 import type { ErasureReference, ReleaseOutcome } from './contract.js'
 import { sealEvent, type LeavesDependencies } from './erasure-leaves.js'
 import type { ErasureJournal } from './journal.js'
 import { keptBy, type KeptDependencies } from './kept.js'
-import { LedgerError, type ErasureLedger } from './ledger.js'
+import type { ErasureLedger } from './ledger.js'
 import { releasedManifest, releasedManifestPath } from './manifests.js'
+import { readReleased, type RemovedRow } from './named-manifests.js'
 import type { ErasureProgress, ErasureProgressDocument, KeptRelease } from './progress.js'
 import { releasedLeft, removeReleased, type ReleasedRemovalDependencies } from './released-removal.js'
 import type { SealedProofs } from './sealed-proof.js'
@@ -69,13 +70,6 @@ export const releasesAtOnce = 100
 /** After so many lost races with holds and deletions it is tried again later. */
 const maxMoved = 20
 
-interface Row {
-  readonly eventId: string
-  readonly slot: string
-  readonly commitment: Buffer
-}
-const removedSchema = z.object({ removed: z.array(z.tuple([z.string(), z.string(), z.base64url()])) })
-
 export function createReleasing(deps: ReleasingDependencies): Releasing {
   const { progress, lifecycle, ledger } = deps
 
@@ -86,7 +80,7 @@ export function createReleasing(deps: ReleasingDependencies): Releasing {
     beat: () => void,
   ) {
     const holds = await deps.holds.active(document.organizationId)
-    const going: Row[] = []
+    const going: RemovedRow[] = []
     let events = 0
     let held = 0
     let blocks = 0
@@ -115,9 +109,13 @@ export function createReleasing(deps: ReleasingDependencies): Releasing {
       const begun = releases[open]
       if (begun !== undefined) return { number: open + 1, release: begun }
       const seen = await lifecycle.current(document.organizationId)
-      const { going, events, held } = await look(document, request, beat)
+      const { going, events, held, blocks } = await look(document, request, beat)
       await progress.set(document, { held })
-      if (going.length === 0) return undefined
+      if (going.length === 0) {
+        // What was applied again after a backup was restored (reapplying.ts) is gone without a release of its own.
+        if (blocks === 0) await progress.destroyRestrictedKey(document)
+        return undefined
+      }
       const manifest = releasedManifest(document, going)
       // If the process dies here, the manifest lies there and nothing names it.
       await ledger.putManifest(manifest)
@@ -144,16 +142,14 @@ export function createReleasing(deps: ReleasingDependencies): Releasing {
     beat: () => void,
   ): Promise<void> {
     const { organizationId, requestId } = document
-    const { submitter, approver } = request
-    if (approver === null || approver === submitter)
-      throw new Error('something is to go that no second principal has approved')
+    const by = principalsOf(request)
     const path = releasedManifestPath(document, release.manifest)
-    const rows = await rowsOf(path)
+    const rows = await readReleased(ledger, document, release.manifest)
     // Before anything goes: a backup that is restored from now on is found by it.
     const manifests = { released: release.manifest }
-    await deps.journal.note({ kind: 'released', organizationId, requestId, submitter, approver, manifests })
+    await deps.journal.note({ kind: 'released', organizationId, requestId, ...by, manifests })
     const { manifest, events } = release
-    const metadata = { manifest, submitter, approver, events, release: number }
+    const metadata = { manifest, ...by, events, release: number }
     const which = `/${String(number)}`
     const { id } = await sealEvent(deps, document, 'annals.subject.erased', metadata, beat, which)
     await deps.proofs.put(organizationId, path, id)
@@ -164,19 +160,6 @@ export function createReleasing(deps: ReleasingDependencies): Releasing {
     if ((await look(document, { exempt: request.exempt }, beat)).blocks === 0)
       await progress.destroyRestrictedKey(document)
     await progress.setRelease(document, number, { doneAt: new Date() })
-  }
-
-  async function rowsOf(path: string): Promise<Row[]> {
-    const bytes = await ledger.manifest(path)
-    const parsed = removedSchema.safeParse(
-      bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8')),
-    )
-    if (!parsed.success) throw new LedgerError('the manifest of what is released is not there, or is none')
-    return parsed.data.removed.map(([eventId, slot, commitment]) => ({
-      eventId,
-      slot,
-      commitment: Buffer.from(commitment, 'base64url'),
-    }))
   }
 
   return {

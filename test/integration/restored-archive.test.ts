@@ -12,7 +12,17 @@ import { applyErasures } from '../../src/operations/apply-erasures.js'
 import { diagnose } from '../../src/operations/doctor.js'
 import { verifyServer } from '../../src/verification/run.js'
 import { sealingOf } from '../support/anchoring.js'
-import { archiveAll, canary, canaryIdentifiers, hitsOf, person, post } from '../support/archived-person.js'
+import type { Core } from '../../src/composition.js'
+import {
+  archiveAll,
+  canary,
+  canaryIdentifiers,
+  hitsOf,
+  person,
+  post,
+  somebodyElse,
+} from '../support/archived-person.js'
+import { rawHits } from '../support/erasure-oracle.js'
 import { backupOf } from '../support/backup.js'
 import { completingLater, sevenDays, storeRequest } from '../support/certificates.js'
 import { erasingRun } from '../support/erasing.js'
@@ -32,6 +42,16 @@ const organizationId = 'org_restored'
 const nothing = () => undefined
 const author = { principal: 'prn_01jd2zq8w9e5cs0v1m6k3n7p4r', requestId: 'req_test' }
 
+function releasingOf(core: Core) {
+  const note = { client: core.client, store: core.erasures.store, events: core.systemEvents }
+  return createReleasing({
+    ...core.erasing.deps,
+    requests: core.erasures.store,
+    finder: core.finder,
+    completing: completingLater(core, { noteRevised: createRevisedNote(note) }),
+  })
+}
+
 test('archive and key store do not bring back who was erased, nor what a hold had kept of them', async () => {
   const { core } = world.api
   const { holds } = core.retention
@@ -47,24 +67,18 @@ test('archive and key store do not bring back who was erased, nor what a hold ha
     author,
   )
 
+  const run = erasingRun(core, organizationId, canaryIdentifiers)
+  await storeRequest(core, run, { state: 'completed_with_exceptions' })
   const restore = await backupOf(core)
   const { place } = core.keyring.rotating.files
   const [key = ''] = await readdir(place)
   await copyFile(join(place, key), join(world.config.dataDirectory, 'copied.key'))
 
-  const run = erasingRun(core, organizationId, canaryIdentifiers)
   await run.scope()
   expect(await run.toVerified()).toBe('clean')
-  await storeRequest(core, run, { state: 'completed_with_exceptions' })
   await completingLater(core).complete(run, sevenDays)
   await holds.release(organizationId, hold.id, author)
-  const note = { client: core.client, store: core.erasures.store, events: core.systemEvents }
-  const releasing = createReleasing({
-    ...core.erasing.deps,
-    requests: core.erasures.store,
-    finder: core.finder,
-    completing: completingLater(core, { noteRevised: createRevisedNote(note) }),
-  })
+  const releasing = releasingOf(core)
   expect((await releasing.release(run, sevenDays, nothing)).result).toBe('certified')
   expect(await hitsOf(world, organizationId)).toEqual([])
 
@@ -88,6 +102,10 @@ test('archive and key store do not bring back who was erased, nor what a hold ha
   expect(await subjects.countDocuments({ organizationId, state: 'erased', key: { $exists: true } })).toBe(0)
   const kept = { 'fields.restricted': { $exists: true } }
   expect(await core.events.countDocuments({ organizationId, ...kept })).toBe(0)
+  // Nothing is kept, so the key of the request that was to keep it is not, either.
+  expect((await core.erasing.deps.progress.read(run)).restrictedKey).toBeDefined()
+  expect(await releasing.release(run, sevenDays, nothing)).toEqual({ result: 'nothing' })
+  expect((await core.erasing.deps.progress.read(run)).restrictedKey).toBeUndefined()
   expect((await diagnose(world.config)).find(({ check }) => check === 'erasures')).toMatchObject({
     state: 'ok',
   })
@@ -104,3 +122,30 @@ test('archive and key store do not bring back who was erased, nor what a hold ha
   // Again changes nothing.
   expect(await applyErasures(world.config, logger)).toMatchObject({ entries: 0 })
 }, 120_000)
+
+test('text that a hold keeps goes with the hold, also in a database that the erasure was applied to again', async () => {
+  const { core } = world.api
+  const { holds } = core.retention
+  const organizationId = 'org_restored_text'
+  await post(world, organizationId, { actor: person })
+  const text = { action: 'team.joined', actor: somebodyElse, description: `beside ${canary.name}` }
+  await post(world, organizationId, text)
+  await drainUntilSealed(core, organizationId)
+  const wanted = { scope: { action: 'team.*' }, reason: 'case 18' }
+  const { hold } = await holds.place(organizationId, wanted, author)
+  const run = erasingRun(core, organizationId, canaryIdentifiers)
+  await storeRequest(core, run, { state: 'erasing' })
+  const restore = await backupOf(core)
+  await run.scope()
+  expect(await run.toVerified()).toBe('clean')
+
+  await restore()
+  expect(await core.backups.guard.look()).toBe('erasures_unapplied')
+  await applyErasures(world.config, createLogger('silent'))
+  expect(await rawHits(core, organizationId, [canary.name])).not.toEqual([])
+  await holds.release(organizationId, hold.id, author)
+  const releasing = releasingOf(core)
+  expect(await releasing.keeping(organizationId, '')).toEqual([{ organizationId, requestId: run.requestId }])
+  expect(await releasing.release(run, sevenDays, nothing)).toEqual({ result: 'released' })
+  expect(await rawHits(core, organizationId, [canary.name])).toEqual([])
+}, 60_000)
