@@ -7,6 +7,15 @@ import { z } from 'zod'
 import { countOutcomes, deliveryStatuses, type DeliveryOutcome } from '../delivery/contract.js'
 import type { CertificateProof } from '../certificates/contract.js'
 import {
+  certificateCount as count,
+  certificateFileSchema,
+  certificateHash as sha256,
+  certificateHead,
+  certificateProofSchema as proof,
+  certificateTime as time,
+  provedBy,
+} from '../certificates/schema.js'
+import {
   erasureGrounds,
   exemptionGrounds,
   jointFreeTextChoices,
@@ -20,29 +29,10 @@ import type { ErasureRequestDocument, Evidence } from './store.js'
 
 export const erasureCertificateKind = 'annals/erasure/certificate'
 
-const time = z.iso.datetime()
-const count = z.int().min(0)
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const principal = z.string()
 
-const proofSchema = z.object({
-  eventId: z.string(),
-  action: z.string(),
-  log: z.object({ origin: z.string(), keys: z.array(z.string()) }),
-  receipt: z.string().meta({ description: 'A C2SP tlog-proof, with its checkpoint.' }),
-  record: z.string().meta({ description: 'The canonical JSON whose leaf hash is proved.' }),
-  event: z.record(z.string(), z.json()).meta({ description: 'The event in its verifiable form.' }),
-})
-
 export const erasureCertificateSchema = z.object({
-  v: z.literal(1),
-  kind: z.literal(erasureCertificateKind),
-  issuer: z.string(),
-  organizationId: z.string(),
-  id: z.string(),
-  version: z.int().positive(),
-  supersedes: sha256.nullable(),
-  issuedAt: time,
+  ...certificateHead(erasureCertificateKind),
   outcome: z.enum(['completed', 'completed_with_exceptions']),
   request: z.object({
     submittedAt: time,
@@ -131,15 +121,11 @@ export const erasureCertificateSchema = z.object({
   manifests: z.object({ subjects: sha256, text: sha256 }),
   ledger: z.object({ sequence: z.int().positive(), hash: sha256, at: time }),
   statement: z.object({ claimed: z.array(z.string()), notClaimed: z.array(z.string()) }),
-  proofs: z.object({ erasureStarted: proofSchema, erased: proofSchema }).catchall(proofSchema),
+  proofs: z.object({ erasureStarted: proof, erased: proof }).catchall(proof),
 })
 export type ErasureCertificate = z.infer<typeof erasureCertificateSchema>
 
-export const erasureCertificateFileSchema = z.object({
-  certificate: erasureCertificateSchema,
-  payload: z.string(),
-  signatures: z.array(z.object({ protected: z.string(), signature: z.string() })),
-})
+export const erasureCertificateFileSchema = certificateFileSchema(erasureCertificateSchema)
 
 /** What is claimed, and what is not: in every certificate, in the words of docs/erasure.md. */
 export const statement = {
@@ -270,19 +256,13 @@ export function erasureCertificate(facts: CertificateFacts) {
     ledger: ledgerEntry,
     statement: { claimed: [...statement.claimed], notClaimed: [...statement.notClaimed] },
     proofs: {
-      ...Object.fromEntries(Object.entries(facts.proofs).map(([name, proof]) => [name, proofOf(proof)])),
-      erasureStarted: proofOf(facts.proofs.erasureStarted),
-      erased: proofOf(facts.proofs.erased),
+      ...Object.fromEntries(Object.entries(facts.proofs).map(([name, proof]) => [name, provedBy(proof)])),
+      erasureStarted: provedBy(facts.proofs.erasureStarted),
+      erased: provedBy(facts.proofs.erased),
     },
   }
   return body
 }
-
-const proofOf = ({ log, ...proof }: CertificateProof) => ({
-  ...proof,
-  log: { origin: log.origin, keys: [...log.keys] },
-  event: { ...proof.event },
-})
 
 const missing = (what: string) => new Error(`a certificate was to be issued without ${what}`)
 

@@ -6,31 +6,21 @@
  */
 import { z } from 'zod'
 import type { CertificateProof } from '../certificates/contract.js'
+import {
+  certificateCount as count,
+  certificateFileSchema,
+  certificateHash as sha256,
+  certificateHead,
+  certificateProofSchema as proof,
+  certificateTime as time,
+  provedBy,
+} from '../certificates/schema.js'
 import type { FinalLog, OffboardingDocument } from './store.js'
 
 export const offboardingCertificateKind = 'annals/offboarding/certificate'
 
-const time = z.iso.datetime()
-const count = z.int().min(0)
-const hex = z.string().regex(/^[0-9a-f]{64}$/)
-const proofSchema = z.object({
-  eventId: z.string(),
-  action: z.string(),
-  log: z.object({ origin: z.string(), keys: z.array(z.string()) }),
-  receipt: z.string(),
-  record: z.string(),
-  event: z.record(z.string(), z.json()),
-})
-
 export const offboardingCertificateSchema = z.object({
-  v: z.literal(1),
-  kind: z.literal(offboardingCertificateKind),
-  issuer: z.string(),
-  organizationId: z.string(),
-  id: z.string(),
-  version: z.int().positive(),
-  supersedes: hex.nullable(),
-  issuedAt: time,
+  ...certificateHead(offboardingCertificateKind),
   outcome: z.enum(['awaiting_expiry', 'completed']),
   principals: z.object({ submitter: z.string(), approver: z.string() }),
   times: z.object({
@@ -46,8 +36,8 @@ export const offboardingCertificateSchema = z.object({
     .object({
       generation: z.int(),
       size: count,
-      root: hex,
-      checkpointSha256: hex,
+      root: sha256,
+      checkpointSha256: sha256,
       checkpoint: z.string().meta({ description: 'The signed note.' }),
       keys: z.array(z.string()).meta({ description: 'The verifier keys of that log.' }),
     })
@@ -58,15 +48,11 @@ export const offboardingCertificateSchema = z.object({
     lockedObjects: count,
     keyPeriods: z.array(z.object({ period: z.int(), deleted: z.boolean() })),
   }),
-  proofs: z.object({ started: proofSchema, offboarded: proofSchema }),
+  proofs: z.object({ started: proof, offboarded: proof }),
 })
 export type OffboardingCertificate = z.infer<typeof offboardingCertificateSchema>
 
-export const offboardingCertificateFileSchema = z.object({
-  certificate: offboardingCertificateSchema,
-  payload: z.string(),
-  signatures: z.array(z.object({ protected: z.string(), signature: z.string() })),
-})
+export const offboardingCertificateFileSchema = certificateFileSchema(offboardingCertificateSchema)
 
 export interface OffboardingRemains {
   /** Objects under lock. */
@@ -123,14 +109,8 @@ export function offboardingCertificate(facts: OffboardingFacts): OffboardingCert
     final: final === null ? null : { ...final, checkpoint: final.checkpoint ?? '', keys: [...final.keys] },
     removed: { ...offboarding.removed },
     remains: { lockedObjects: locked, keyPeriods: periods.map((one) => ({ ...one })) },
-    proofs: { started: proofOf(facts.proofs.started), offboarded: proofOf(facts.proofs.offboarded) },
+    proofs: { started: provedBy(facts.proofs.started), offboarded: provedBy(facts.proofs.offboarded) },
   }
 }
-
-const proofOf = ({ log, ...proof }: CertificateProof) => ({
-  ...proof,
-  log: { origin: log.origin, keys: [...log.keys] },
-  event: { ...proof.event },
-})
 
 const missing = (what: string) => new Error(`an offboarding was to be certified without ${what}`)
