@@ -1,46 +1,21 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
-import { createLogger } from '../../src/logging.js'
-import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
-import { startWorkers, type RunningWorkers } from '../../workers/main.js'
+import type { RunningWorkers } from '../../workers/main.js'
 import { rawHits } from '../support/erasure-oracle.js'
+import { realSteps, startErasureWorkers } from '../support/erasure-workers.js'
 import { startReceiver } from '../support/receiver.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { eventually, openErasureWorld, organizationId, type ErasureWorld } from './erasures-world.js'
 
 let world: ErasureWorld
 let workers: RunningWorkers | undefined
-let temporal: TemporalConnection | undefined
 
 beforeAll(async () => {
   world = await openErasureWorld({ environment: { ANNALS_WEBHOOK_ALLOW_PRIVATE: 'true' } })
-  const { core } = world.api
-  temporal = await connectTemporal(temporalOptions(world.config))
-  const logger = createLogger('error', { write: () => undefined })
-  const steps = {
-    erasing: core.erasing.steps,
-    completing: core.erasing.completing,
-    historyDays: () => Promise.resolve(7),
-    workflows: createWorkflowRuns(temporal),
-    scoping: core.erasing.deps,
-    notices: core.delivery.notices,
-  }
-  workers = await startWorkers({
-    config: world.config,
-    logger,
-    deps: {
-      scanRecorder: core.scans.recorder,
-      sealing: { ...core.sealing, logger },
-      erasure: { recorder: core.erasures.recorder, steps },
-    },
-    queues: ['erasure'],
-    versioning: 'if_none',
-  })
+  workers = await startErasureWorkers(world, { steps: realSteps(world.api.core, world.temporal) })
 })
 afterAll(() => world.close())
 afterAll(async () => {
   await workers?.stop()
-  await temporal?.close()
 })
 
 const person = { type: 'user', id: 'u_workflow-3', name: 'Wanda Workflow', email: 'wanda@acme.example' }

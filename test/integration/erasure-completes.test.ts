@@ -16,16 +16,14 @@ import { createReleasing } from '../../src/erasure/releasing.js'
 import { createRevisedNote } from '../../src/erasure/revising.js'
 import { oplogsOf } from '../../src/erasure/oplog.js'
 import { openRequestKey, restrictedName } from '../../src/erasure/sealed.js'
-import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { rotationScheduleId } from '../../src/key-rotation/contract.js'
 import { ensureRotationSchedule } from '../../src/key-rotation/start-rotation.js'
-import { createLogger } from '../../src/logging.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { historyDays } from '../../src/temporal/retention.js'
 import { verifyServer } from '../../src/verification/run.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { startWorkers } from '../../workers/main.js'
+import { realSteps, silent as logger, startErasureWorkers } from '../support/erasure-workers.js'
 import { openWorld, type World } from '../support/world.js'
 
 const organizationId = 'org_completes'
@@ -64,38 +62,26 @@ beforeAll(async () => {
     }),
     now: () => new Date(Date.now() + aheadMs),
   })
-  const logger = createLogger('error', { write: () => undefined })
-  const workers = await startWorkers({
-    config: world.config,
-    logger,
+  const workers = await startErasureWorkers(world, {
+    steps: realSteps(core, temporal, {
+      completing: {
+        ...completing,
+        async complete(...args) {
+          const outcome = await completing.complete(...args)
+          looks += 1
+          return outcome.result === 'waiting'
+            ? { ...outcome, until: new Date(Date.now() + soonMs).toISOString() }
+            : outcome
+        },
+      },
+      historyDays: () => historyDays(temporal),
+    }),
     deps: {
-      scanRecorder: core.scans.recorder,
-      sealing: { ...core.sealing, logger },
       rotating: { rotator: core.rotator, logger },
       releasing: {
         releasing: createReleasing({ ...core.erasing.deps, ...released(completing) }),
         historyDays: () => historyDays(temporal),
         logger,
-      },
-      erasure: {
-        recorder: core.erasures.recorder,
-        steps: {
-          erasing: core.erasing.steps,
-          completing: {
-            ...completing,
-            async complete(...args) {
-              const outcome = await completing.complete(...args)
-              looks += 1
-              return outcome.result === 'waiting'
-                ? { ...outcome, until: new Date(Date.now() + soonMs).toISOString() }
-                : outcome
-            },
-          },
-          historyDays: () => historyDays(temporal),
-          workflows: createWorkflowRuns(temporal),
-          scoping: core.erasing.deps,
-          notices: core.delivery.notices,
-        },
       },
     },
     queues: ['seal', 'erasure'],

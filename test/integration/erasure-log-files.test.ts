@@ -2,37 +2,14 @@
 import { appendFile, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { createLogger } from '../../src/logging.js'
-import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
-import { startWorkers } from '../../workers/main.js'
+import { realSteps, startErasureWorkers } from '../support/erasure-workers.js'
 import { drainUntilSealed } from '../support/sealing.js'
 import { eventually, openErasureWorld, organizationId } from './erasures-world.js'
 
 const world = await openErasureWorld({ environment: { ANNALS_LOGS_ELSEWHERE: 'siem' } })
 afterAll(() => world.close())
 const { core } = world.api
-const logger = createLogger('error', { write: () => undefined })
-const workers = await startWorkers({
-  config: world.config,
-  logger,
-  deps: {
-    scanRecorder: core.scans.recorder,
-    sealing: { ...core.sealing, logger },
-    erasure: {
-      recorder: core.erasures.recorder,
-      steps: {
-        erasing: core.erasing.steps,
-        completing: core.erasing.completing,
-        historyDays: () => Promise.resolve(7),
-        workflows: createWorkflowRuns(world.temporal),
-        scoping: core.erasing.deps,
-        notices: core.delivery.notices,
-      },
-    },
-  },
-  queues: ['erasure'],
-  versioning: 'if_none',
-})
+const workers = await startErasureWorkers(world, { steps: realSteps(core, world.temporal) })
 afterAll(() => workers.stop())
 
 const person = { type: 'user', id: 'u_8823-logged', name: 'Lola Logged', email: 'lola.logged@acme.example' }

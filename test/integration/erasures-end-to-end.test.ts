@@ -1,12 +1,10 @@
 /** A person is forgotten by request, over HTTP, with the workers of a deployment and what they really do. */
 import { randomBytes } from 'node:crypto'
 import { beforeAll, expect, test } from 'vitest'
-import { createLogger } from '../../src/logging.js'
-import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { kindAttribute, organizationAttribute } from '../../src/temporal/search-attributes.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { startWorkers } from '../../workers/main.js'
+import { realSteps, startErasureWorkers } from '../support/erasure-workers.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -32,25 +30,8 @@ beforeAll(async () => {
   for (const organization of organizations) {
     await world.request('PUT', `/v1/organizations/${organization}`, { body: { coolingOffHours: 0 } })
   }
-  const logger = createLogger('debug', { write: () => undefined })
-  const workers = await startWorkers({
-    config: world.config,
-    logger,
-    deps: {
-      scanRecorder: core.scans.recorder,
-      sealing: { ...core.sealing, logger },
-      erasure: {
-        recorder: core.erasures.recorder,
-        steps: {
-          erasing: core.erasing.steps,
-          completing: core.erasing.completing,
-          historyDays: () => Promise.resolve(7),
-          workflows: createWorkflowRuns(temporal),
-          scoping: core.erasing.deps,
-          notices: core.delivery.notices,
-        },
-      },
-    },
+  const workers = await startErasureWorkers(world, {
+    steps: realSteps(core, temporal),
     queues: ['seal', 'erasure'],
   })
   const officer = (principal: string) =>

@@ -17,7 +17,8 @@ import { createLogger } from '../../src/logging.js'
 import { openPayload } from '../../src/temporal/codec.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { startWorkers, type RunningWorkers } from '../../workers/main.js'
+import type { RunningWorkers } from '../../workers/main.js'
+import { startErasureWorkers } from '../support/erasure-workers.js'
 import { openWorld, type Answer, type World } from '../support/world.js'
 
 export const organizationId = 'org_erasures'
@@ -199,15 +200,9 @@ export async function openErasureWorld(options: ErasureWorldOptions = {}): Promi
     stepsOf: (id) => steps.filter(({ requestId }) => requestId === id).map((one) => one.step),
     workerLogs: () => lines.join(''),
     async work() {
-      const running = await startWorkers({
-        config: world.config,
+      const running = await startErasureWorkers(world, {
+        steps: stubs,
         logger,
-        deps: {
-          scanRecorder: core.scans.recorder,
-          sealing: { ...core.sealing, logger },
-          erasure: { recorder: core.erasures.recorder, steps: stubs },
-        },
-        queues: ['erasure'],
         versioning: timeSkippingAddress === undefined ? 'if_none' : 'unversioned',
       })
       workers.push(running)

@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { startRotation } from '../../src/key-rotation/start-rotation.js'
-import { createLogger } from '../../src/logging.js'
 import { connectTemporal, temporalOptions } from '../../src/temporal/client.js'
 import { subjectStore } from '../../src/subjects/store.js'
-import { startWorkers, type RunningWorkers } from '../../workers/main.js'
+import type { RunningWorkers } from '../../workers/main.js'
+import { silent, startErasureWorkers } from '../support/erasure-workers.js'
 import { checkOnlyPeriod, rotate, rotatorOf } from '../support/rotating.js'
 import { openWorld, worldEnvironment, type World } from '../support/world.js'
 
@@ -20,19 +20,8 @@ let child: ChildProcess | undefined
 beforeAll(async () => {
   world = await openWorld({ temporal: true, environment: { ANNALS_TEMPORAL_NAMESPACE: namespace } })
   const { core } = world.api
-  const logger = createLogger('error', { write: () => undefined })
-  workers = await startWorkers({
-    config: world.config,
-    logger,
-    deps: {
-      scanRecorder: core.scans.recorder,
-      sealing: { ...core.sealing, logger },
-      erasure: { recorder: core.erasures.recorder },
-      rotating: { rotator: core.rotator, logger },
-    },
-    queues: ['erasure'],
-    versioning: 'if_none',
-  })
+  const rotating = { rotator: core.rotator, logger: silent }
+  workers = await startErasureWorkers(world, { deps: { rotating } })
 })
 afterAll(async () => {
   if (child?.exitCode === null) child.kill('SIGKILL')

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { BSON } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { newId } from '../../src/ids.js'
-import { createLogger } from '../../src/logging.js'
 import { rowsLeft } from '../../src/offboarding/collections.js'
 import { offboardingCertificateFileSchema } from '../../src/offboarding/certificate.js'
 import { signCertificate } from '../../src/certificates/sign.js'
@@ -17,7 +16,8 @@ import { connectTemporal, temporalOptions, type TemporalConnection } from '../..
 import { checkCertificate } from '../../src/verification/certificate-check.js'
 import { verifyServer } from '../../src/verification/run.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { startWorkers, type RunningWorkers } from '../../workers/main.js'
+import type { RunningWorkers } from '../../workers/main.js'
+import { silent as logger, startErasureWorkers } from '../support/erasure-workers.js'
 import {
   code,
   firstOwner,
@@ -46,22 +46,12 @@ beforeAll(async () => {
   temporal = await connectTemporal(temporalOptions(world.config))
   const { core } = world.api
   desk = await offboardingDesk(world)
-  const logger = createLogger('error', { write: () => undefined })
-  workers = await startWorkers({
-    config: world.config,
-    logger,
-    deps: {
-      scanRecorder: core.scans.recorder,
-      sealing: { ...core.sealing, logger },
-      erasure: { recorder: core.erasures.recorder },
-      redacting: { redactor: core.redactions.redactor, logger },
-      offboarding: {
-        offboarder: createOffboarder({ ...core.offboarding, executions: createExecutions(temporal) }),
-        logger,
-      },
-    },
-    queues: ['erasure', 'scans'],
-  })
+  const offboarder = createOffboarder({ ...core.offboarding, executions: createExecutions(temporal) })
+  const deps = {
+    redacting: { redactor: core.redactions.redactor, logger },
+    offboarding: { offboarder, logger },
+  }
+  workers = await startErasureWorkers(world, { deps, queues: ['erasure', 'scans'] })
 })
 afterAll(async () => {
   await workers.stop()

@@ -2,9 +2,9 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RedactionView } from '../../src/redaction/schema.js'
-import { createLogger } from '../../src/logging.js'
 import { buildWorkflowBundle } from '../../workers/bundle.js'
-import { startWorkers, type RunningWorkers } from '../../workers/main.js'
+import type { RunningWorkers } from '../../workers/main.js'
+import { silent, startErasureWorkers } from '../support/erasure-workers.js'
 import {
   firstOfficer,
   jane,
@@ -24,19 +24,9 @@ beforeAll(async () => {
   const namespace = `redactions-${randomBytes(6).toString('hex')}`
   world = await openWorld({ temporal: true, environment: { ANNALS_TEMPORAL_NAMESPACE: namespace } })
   const { core } = world.api
-  const logger = createLogger('error', { write: () => undefined })
   desk = await redactionDesk(world, ['org_redacted', 'org_input'])
-  workers = await startWorkers({
-    config: world.config,
-    logger,
-    deps: {
-      scanRecorder: core.scans.recorder,
-      sealing: { ...core.sealing, logger },
-      erasure: { recorder: core.erasures.recorder },
-      redacting: { redactor: core.redactions.redactor, logger },
-    },
-    queues: ['erasure'],
-  })
+  const redacting = { redactor: core.redactions.redactor, logger: silent }
+  workers = await startErasureWorkers(world, { deps: { redacting } })
 })
 afterAll(async () => {
   await workers.stop()

@@ -7,7 +7,6 @@ import { gunzipSync } from 'node:zlib'
 import type { Document } from 'mongodb'
 import { expect } from 'vitest'
 import type { ErasureIdentifier } from '../../src/erasure/contract.js'
-import { createWorkflowRuns } from '../../src/erasure/second-reader-workflows.js'
 import { createLogger } from '../../src/logging.js'
 import { createPlanner } from '../../src/retention/planning.js'
 import { connectTemporal, temporalOptions, type TemporalConnection } from '../../src/temporal/client.js'
@@ -16,6 +15,7 @@ import { startWorkers, type RunningWorkers } from '../../workers/main.js'
 import { openArchiveWorld, type ArchiveKind, type ArchiveWorld } from './archive-worlds.js'
 import { completingLater } from './certificates.js'
 import { segmentsOf } from './archiving.js'
+import { realSteps } from './erasure-workers.js'
 import type { Answer, World } from './world.js'
 
 export const canary = {
@@ -85,15 +85,8 @@ export async function openCanaryWorld(
         },
         erasure: {
           recorder: core.erasures.recorder,
-          steps: {
-            erasing: core.erasing.steps,
-            // The months until backups and period keys are gone.
-            completing: completingLater(core),
-            historyDays: () => Promise.resolve(7),
-            workflows: createWorkflowRuns(temporal),
-            scoping: core.erasing.deps,
-            notices: core.delivery.notices,
-          },
+          // The months until backups and period keys are gone.
+          steps: realSteps(core, temporal, { completing: completingLater(core) }),
         },
       },
       queues,
