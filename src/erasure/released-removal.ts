@@ -3,7 +3,6 @@
  * Afterwards it is looked for once more, in the rows as they are and in every version of every object of the archive.
  */
 import type { Db, Document } from 'mongodb'
-import { tileOf } from '../archive/segment.js'
 import type { ArchiveStore } from '../archive/stores/contract.js'
 import {
   eventCollection,
@@ -15,11 +14,12 @@ import {
 import { collectionNames } from '../mongo/collections.js'
 import type { LogStore } from '../transparency-log/store.js'
 import { archiveFailure, archiveTarget } from './archive-failure.js'
-import type { ArchivedContent } from './archived-content.js'
+import type { ArchivedContent, ContentChange } from './archived-content.js'
 import type { RemovedRow } from './named-manifests.js'
 import type { ErasureProgressDocument } from './progress.js'
 import { readArchive } from './second-reader-archive.js'
 import { removePage } from './text-removal.js'
+import { tilesOf } from './tiles.js'
 
 export interface ReleasedRemovalDependencies {
   readonly db: Db
@@ -31,7 +31,10 @@ export interface ReleasedRemovalDependencies {
 type Slots = ReadonlyMap<string, Buffer>
 
 const pageSize = 500
-const tileName = (generation: number, tile: number) => `${String(generation)}/${String(tile)}`
+
+function* pagesOf<Item>(items: readonly Item[]): Generator<readonly Item[]> {
+  for (let at = 0; at < items.length; at += pageSize) yield items.slice(at, at + pageSize)
+}
 
 /** Out of the rows of the database alone. */
 export async function removeReleasedRows(
@@ -41,9 +44,8 @@ export async function removeReleasedRows(
   beat: () => void,
 ): Promise<void> {
   const restored = db.collection<StoredEvent>(collectionNames.restoredEvents)
-  for (let at = 0; at < rows.length; at += pageSize) {
+  for (const page of pagesOf(rows)) {
     beat()
-    const page = rows.slice(at, at + pageSize)
     await removePage(eventCollection(db), organizationId, page)
     await removePage(restored, organizationId, page)
   }
@@ -67,21 +69,14 @@ async function withoutReleased(
   { log }: ReleasedRemovalDependencies,
   organizationId: string,
   rows: readonly RemovedRow[],
-) {
+): Promise<ContentChange> {
   const slots = new Map<string, Map<string, Buffer>>()
   for (const { eventId, slot, commitment } of rows)
     slots.set(eventId, (slots.get(eventId) ?? new Map<string, Buffer>()).set(slot, commitment))
-  const tiles = new Set<string>()
-  const eventIds = [...slots.keys()]
-  for (let at = 0; at < eventIds.length; at += pageSize) {
-    const leaves = await log.locateAll(organizationId, eventIds.slice(at, at + pageSize))
-    for (const { generation, index } of leaves.values()) tiles.add(tileName(generation, tileOf(index)))
-  }
+  const tiles = await tilesOf(log, organizationId, pagesOf([...slots.keys()]))
   return {
-    concerns: ({ generation, tile }: { readonly generation: number; readonly tile: number }) =>
-      tiles.has(tileName(generation, tile)),
-    apply: (leaves: readonly { readonly event: StoredEvent }[]) =>
-      leaves.map(({ event }) => without(event, slots.get(eventIdOf(event._id)))),
+    concerns: (tile) => tiles.has(tile),
+    apply: (leaves) => leaves.map(({ event }) => without(event, slots.get(eventIdOf(event._id)))),
   }
 }
 
@@ -112,9 +107,9 @@ export async function releasedLeft(
   const wanted = new Set(rows.map(({ eventId, slot }) => `${eventId}/${slot}`))
   const eventIds = [...new Set(rows.map(({ eventId }) => eventId))]
   for (const name of [collectionNames.events, collectionNames.restoredEvents]) {
-    for (let at = 0; at < eventIds.length; at += pageSize) {
+    for (const page of pagesOf(eventIds)) {
       beat()
-      const _id = eventIds.slice(at, at + pageSize).map((id) => eventDocumentId(organizationId, id))
+      const _id = page.map((id) => eventDocumentId(organizationId, id))
       const found = deps.db.collection<Document & { _id: string }>(name).find({ _id: { $in: _id } })
       for await (const { _id: id, fields } of found)
         for (const field of Array.isArray(fields) ? (fields as Document[]) : [])

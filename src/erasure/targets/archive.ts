@@ -6,7 +6,6 @@
  * It comes behind the hot store: what the archiver read there before is not recorded any more (`closeBehind`).
  */
 import { eventIdOf, type StoredEvent, type StoredField } from '../../events/store.js'
-import { tileOf } from '../../archive/segment.js'
 import { collectionNames } from '../../mongo/collections.js'
 import type { LogStore } from '../../transparency-log/store.js'
 import { archiveTarget } from '../archive-failure.js'
@@ -14,6 +13,7 @@ import type { ArchivedContent, ContentChange } from '../archived-content.js'
 import { namesAny } from '../keeping-archived.js'
 import type { ErasureLedger } from '../ledger.js'
 import { subjectsIn } from '../text-search.js'
+import { tilesOf } from '../tiles.js'
 import type { ErasureTarget, ErasureWork } from './contract.js'
 
 export interface ArchiveTargetDependencies {
@@ -26,26 +26,17 @@ type Slots = ReadonlyMap<string, Buffer>
 const noSlots: Slots = new Map()
 
 export function archiveContent({ archived, log, ledger }: ArchiveTargetDependencies): ErasureTarget {
-  /** The tiles under which fields are to go: a text names them by its event, and the log knows where that is. */
-  async function tilesOf({ organizationId, texts }: ErasureWork): Promise<ReadonlySet<string>> {
-    const tiles = new Set<string>()
-    if (texts === undefined) return tiles
-    for await (const eventIds of texts.eventIds())
-      for (const { generation, index } of (await log.locateAll(organizationId, eventIds)).values())
-        tiles.add(tileName(generation, tileOf(index)))
-    return tiles
-  }
-
   async function removal(work: ErasureWork): Promise<ContentChange> {
-    const { subjects, texts } = work
-    const tiles = await tilesOf(work)
+    const { organizationId, subjects, texts } = work
+    // A text names its fields by their event.
+    const tiles = await tilesOf(log, organizationId, texts?.eventIds() ?? [])
     const names = namesAny(subjects)
     const erased = new Set(subjects)
     return {
-      concerns: (tile) => tiles.has(tileName(tile.generation, tile.tile)) || names(tile),
+      concerns: (tile) => tiles.has(tile) || names(tile),
       async apply(leaves) {
         const ids = leaves.map(({ event }) => eventIdOf(event._id))
-        const going = tiles.size === 0 ? undefined : await texts?.of(ids)
+        const going = tiles.isEmpty ? undefined : await texts?.of(ids)
         return leaves.map(({ event }) => without(event, erased, going?.get(eventIdOf(event._id)) ?? noSlots))
       },
     }
@@ -86,8 +77,6 @@ export function archiveContent({ archived, log, ledger }: ArchiveTargetDependenc
     verify: async (work) => archived.left(work.organizationId, await removal(work), work.beat),
   }
 }
-
-const tileName = (generation: number, tile: number) => `${String(generation)}/${String(tile)}`
 
 /** The event without what is to go; the same object where nothing of it is. */
 function without(event: StoredEvent, erased: ReadonlySet<string>, going: Slots): StoredEvent {
