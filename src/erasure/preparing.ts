@@ -11,7 +11,7 @@ import type { OrganizationKeyset } from '../keys/organization-keys.js'
 import { KeyError } from '../keys/wrapping.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { HoldService } from '../retention/holds.js'
-import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { whileItMoves, type Lifecycle } from '../retention/lifecycle.js'
 import { archiveTarget } from './archive-failure.js'
 import type { ArchivedContent } from './archived-content.js'
 import { begin, fencedBy, principalsOf, type BegunDependencies } from './begun.js'
@@ -45,9 +45,6 @@ export interface Preparing {
   prepare(request: ErasureReference, beat: () => void): Promise<void>
 }
 
-/** After so many lost races with holds and deletions the step is tried again later. */
-const maxMoved = 20
-
 export function createPreparing(deps: PreparingDependencies): Preparing {
   const { db, requests, progress, fence, periods, lifecycle, ledger, archived, targets } = deps
   const events = eventCollection(db)
@@ -64,7 +61,7 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
       await fence.openAll(by)
       await reachAll(targets, opened)
       const { retired } = await targetsOf(targets, opened)
-      for (let moved = 0; ; moved += 1) {
+      return whileItMoves(async (): Promise<FenceOutcome> => {
         const seen = await lifecycle.current(request.organizationId)
         const holds = await deps.holds.active(request.organizationId)
         const held = { organizationId: request.organizationId, subjects: begun.subjects, holds }
@@ -77,20 +74,15 @@ export function createPreparing(deps: PreparingDependencies): Preparing {
           await progress.giveUp(request)
           return { result: 'held' }
         }
-        try {
-          await progress.once(request, 'fence', async () => {
-            const detached = await inTransaction(deps.client, async (session) => {
-              await lifecycle.advanceFrom(request.organizationId, seen, session)
-              return fence.raise(by, session)
-            })
-            if (detached > 0) await progress.set(request, { detached })
+        await progress.once(request, 'fence', async () => {
+          const detached = await inTransaction(deps.client, async (session) => {
+            await lifecycle.advanceFrom(request.organizationId, seen, session)
+            return fence.raise(by, session)
           })
-          return { result: 'fenced' }
-        } catch (error) {
-          // A hold was placed, or content deleted, since the holds were read: look again.
-          if (!(error instanceof LifecycleMovedError) || moved === maxMoved) throw error
-        }
-      }
+          if (detached > 0) await progress.set(request, { detached })
+        })
+        return { result: 'fenced' }
+      })
     },
 
     async prepare(request, beat) {

@@ -19,7 +19,7 @@
 import type { MongoClient } from 'mongodb'
 import { inTransaction } from '../mongo/transaction.js'
 import type { HoldService } from '../retention/holds.js'
-import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { LifecycleMovedError, whileItMoves, type Lifecycle } from '../retention/lifecycle.js'
 import { principalsOf } from './begun.js'
 import type { Completing, HistoryDays } from './completing.js'
 import type { ErasureReference, ReleaseOutcome } from './contract.js'
@@ -67,8 +67,11 @@ export class ReleasedLeftError extends Error {
 
 /** Requests that are looked at in one go. */
 export const releasesAtOnce = 100
-/** After so many lost races with holds and deletions it is tried again later. */
-const maxMoved = 20
+interface Numbered {
+  /** From 1. */
+  readonly number: number
+  readonly release: KeptRelease
+}
 
 export function createReleasing(deps: ReleasingDependencies): Releasing {
   const { progress, lifecycle, ledger } = deps
@@ -102,8 +105,8 @@ export function createReleasing(deps: ReleasingDependencies): Releasing {
     document: ErasureProgressDocument,
     request: ErasureRequestDocument,
     beat: () => void,
-  ): Promise<{ readonly number: number; readonly release: KeptRelease } | undefined> {
-    for (let moved = 0; ; moved += 1) {
+  ): Promise<Numbered | undefined> {
+    return whileItMoves(async () => {
       const { releases = [] } = await progress.read(document)
       const open = releases.findIndex(({ doneAt }) => doneAt === undefined)
       const begun = releases[open]
@@ -121,24 +124,19 @@ export function createReleasing(deps: ReleasingDependencies): Releasing {
       await ledger.putManifest(manifest)
       const release = { intendedAt: new Date(), manifest: manifest.sha256, events, fields: going.length }
       const number = releases.length + 1
-      try {
-        await inTransaction(deps.client, async (session) => {
-          await lifecycle.advanceFrom(document.organizationId, seen, session)
-          if (!(await progress.beginRelease(document, number, release, session)))
-            throw new LifecycleMovedError()
-        })
-        return { number, release }
-      } catch (error) {
-        // A hold was placed, content moved, or another attempt was quicker: look again.
-        if (!(error instanceof LifecycleMovedError) || moved === maxMoved) throw error
-      }
-    }
+      await inTransaction(deps.client, async (session) => {
+        await lifecycle.advanceFrom(document.organizationId, seen, session)
+        if (!(await progress.beginRelease(document, number, release, session)))
+          throw new LifecycleMovedError()
+      })
+      return { number, release }
+    })
   }
 
   async function carryOut(
     document: ErasureProgressDocument,
     request: ErasureRequestDocument,
-    { number, release }: { readonly number: number; readonly release: KeptRelease },
+    { number, release }: Numbered,
     beat: () => void,
   ): Promise<void> {
     const { organizationId, requestId } = document

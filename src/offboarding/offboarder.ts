@@ -23,7 +23,7 @@ import { collectionNames } from '../mongo/collections.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { OrganizationClosing } from '../organizations/store.js'
 import type { HoldService } from '../retention/holds.js'
-import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { LifecycleMovedError, whileItMoves, type Lifecycle } from '../retention/lifecycle.js'
 import { nothingRemains } from './certificate.js'
 import type { OffboardingCertificates } from './certificates.js'
 import { removeRows, rowsLeft } from './collections.js'
@@ -69,7 +69,6 @@ export interface Offboarder {
   look(reference: OffboardingReference, beat: () => void): Promise<boolean>
 }
 
-const maxMoved = 20
 const annals = { type: 'system', id: 'annals' } as const
 const standing = ['offboarding', 'needs_operator'] as const
 
@@ -228,18 +227,13 @@ export function createOffboarder(deps: OffboarderDependencies): Offboarder {
       return { state: document.state, coolingOffEndsMs: document.coolingOffEndsAt?.getTime() ?? null }
     },
 
-    async begin(reference) {
-      for (let moved = 0; ; moved += 1) {
+    begin(reference) {
+      return whileItMoves(async () => {
         const document = await read(reference)
         if (document.state === 'withdrawn') return 'withdrawn'
         if (document.closedAt !== null) return 'begun'
-        try {
-          return await close(document)
-        } catch (error) {
-          // A hold was placed, content moved, or it was withdrawn since: look again.
-          if (!(error instanceof LifecycleMovedError) || moved === maxMoved) throw error
-        }
-      }
+        return close(document)
+      })
     },
 
     async step(reference, step, beat) {

@@ -20,7 +20,7 @@ import type { StoredEvent } from '../events/store.js'
 import { subjectsIn } from '../events/view.js'
 import { inTransaction } from '../mongo/transaction.js'
 import type { HoldService } from '../retention/holds.js'
-import { LifecycleMovedError, type Lifecycle } from '../retention/lifecycle.js'
+import { LifecycleMovedError, whileItMoves, type Lifecycle } from '../retention/lifecycle.js'
 import { isHeld } from '../retention/policy.js'
 import type { Sealer } from '../transparency-log/sealer.js'
 import type { LogStore } from '../transparency-log/store.js'
@@ -59,7 +59,6 @@ export class RedactionWaitsError extends Error {
   override readonly name = 'RedactionWaitsError'
 }
 
-const maxMoved = 20
 const maxSealRounds = 100
 const sealPauseMs = 50
 const maxRemovals = 5
@@ -141,8 +140,8 @@ export function createRedactor(deps: RedactorDependencies): Redactor {
       return 'prepared'
     },
 
-    async decide(reference) {
-      for (let moved = 0; ; moved += 1) {
+    decide(reference) {
+      return whileItMoves(async () => {
         const document = await read(reference)
         if (document.state === 'redacting' || document.state === 'redacted') return 'decided'
         const seen = await lifecycle.current(reference.organizationId)
@@ -150,20 +149,15 @@ export function createRedactor(deps: RedactorDependencies): Redactor {
           await store.change(reference, ['approved'], { state: 'on_hold' })
           return 'held'
         }
-        try {
-          await inTransaction(client, async (session) => {
-            await lifecycle.advanceFrom(reference.organizationId, seen, session)
-            const { id } = await deps.systemEvents.writeInTransaction(redactedEvent(document, now()), session)
-            const change = { state: 'redacting' as const, eventId: id }
-            if (!(await store.change(reference, ['approved', 'on_hold'], change, session)))
-              throw new LifecycleMovedError()
-          })
-          return 'decided'
-        } catch (error) {
-          // A hold was placed, or content moved, since the holds were read: look again.
-          if (!(error instanceof LifecycleMovedError) || moved === maxMoved) throw error
-        }
-      }
+        await inTransaction(client, async (session) => {
+          await lifecycle.advanceFrom(reference.organizationId, seen, session)
+          const { id } = await deps.systemEvents.writeInTransaction(redactedEvent(document, now()), session)
+          const change = { state: 'redacting' as const, eventId: id }
+          if (!(await store.change(reference, ['approved', 'on_hold'], change, session)))
+            throw new LifecycleMovedError()
+        })
+        return 'decided'
+      })
     },
 
     async remove(reference, beat) {

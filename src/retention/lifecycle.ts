@@ -35,6 +35,24 @@ export class LifecycleMovedError extends Error {
   }
 }
 
+/** After so many lost races with holds and deletions it is tried again later. */
+const maxMoves = 20
+
+/**
+ * Decides by what is seen now, and again where that has moved on meanwhile: a hold was placed, content moved or deleted, or
+ * another attempt was quicker.
+ * @throws LifecycleMovedError where it moves all the time
+ */
+export async function whileItMoves<Outcome>(decide: () => Promise<Outcome>): Promise<Outcome> {
+  for (let moves = 0; ; moves += 1) {
+    try {
+      return await decide()
+    } catch (error) {
+      if (!(error instanceof LifecycleMovedError) || moves === maxMoves) throw error
+    }
+  }
+}
+
 export interface Lifecycle {
   /** The counter as a majority has it, 0 where nothing has moved it yet. Read it before what a decision rests on. */
   current(organizationId: string): Promise<number>
