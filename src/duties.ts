@@ -3,20 +3,13 @@
  * that take events in and read them (composition.ts).
  */
 import { join } from 'node:path'
-import type { Db, MongoClient } from 'mongodb'
-import { createArchivedProofs } from './archive/expiry-proof.js'
 import { createErasedContent } from './archive/restores/erased-content.js'
-import { createRestorer, type Restorer } from './archive/restores/restorer.js'
-import { createRestoredRows, restoredCollection } from './archive/restores/rows.js'
-import { createRestoreStore, type RestoreStore } from './archive/restores/store.js'
 import { createNewestContent } from './archive/newest-content.js'
 import { createArchiveKeys } from './archive/segment-keys.js'
-import type { SegmentLookup } from './archive/segment-lookup.js'
 import { createSegmentsStore } from './archive/segments-store.js'
 import { createSegmentWriter } from './archive/segment-writer.js'
 import type { ArchiveStore } from './archive/stores/contract.js'
 import { openSegments, openStore } from './archive/stores/open.js'
-import type { Config } from './config.js'
 import { createDelivery, type Delivery } from './delivery/delivery.js'
 import { createArchivedContent } from './erasure/archived-content.js'
 import { createErasures, type Erasures } from './erasure/erasures.js'
@@ -41,19 +34,10 @@ import { archivedEventSource } from './erasure/sources/archived-events.js'
 import { hotEventSource } from './erasure/sources/hot-events.js'
 import { createSealedProofs } from './erasure/sealed-proof.js'
 import { createTargets } from './erasure/targets/registry.js'
-import type { SystemEventWriter } from './events/contract.js'
 import { idForKey } from './events/intake.js'
-import type { EventOrganizations } from './events/organizations.js'
-import type { EventFinder } from './events/finding.js'
-import type { EventCollection } from './events/store.js'
-import type { Keyring } from './keys/keyring.js'
-import type { SigningKeys } from './keys/signing-keys.js'
 import { createKeyHolders } from './key-rotation/holders.js'
 import { createRotator, type Rotator } from './key-rotation/rotator.js'
-import type { Logger } from './logging.js'
 import { electedWithin } from './mongo/elections.js'
-import type { OrganizationService } from './organizations/service.js'
-import type { organizationCollection } from './organizations/store.js'
 import { createOrganizationClosing } from './organizations/store.js'
 import { createOffboardingCertificates, type OffboardingCertificates } from './offboarding/certificates.js'
 import type { OffboarderDependencies } from './offboarding/offboarder.js'
@@ -63,27 +47,14 @@ import { withRedactions } from './redaction/redacted-content.js'
 import { createRedactor, type Redactor, type RedactorDependencies } from './redaction/redactor.js'
 import { createFieldRemoval } from './redaction/removal.js'
 import { createRedactionStore, type RedactionStore } from './redaction/store.js'
-import { createArchiver, type Archiver } from './retention/archiver.js'
-import { createContentExpiry } from './retention/content-expiry.js'
-import { createExpirer, type Expirer } from './retention/expirer.js'
-import { createRecordExpiry } from './retention/record-expiry.js'
-import { createExpiryPlanner, type ExpiryPlanner } from './retention/expiry-planning.js'
-import { createPlanner, type Planner } from './retention/planning.js'
 import { createRetention, type Retention } from './retention/retention.js'
 import { createFence, staleReadMs } from './subjects/fence.js'
 import { systemClock } from './subjects/leases.js'
-import type { createStoredCopies } from './transparency-log/checkpoint-copies/stored-copies.js'
-import { createLogKeys } from './transparency-log/log-keys.js'
-import type { LogReading } from './transparency-log/log-reading.js'
-import type { Sealing } from './transparency-log/sealing.js'
-import { logCollections, type LogStore } from './transparency-log/store.js'
-import type { SubjectStore } from './subjects/store.js'
-import type { ArchiveReader } from './archive/archive-reader.js'
-import type { SubjectDirectory } from './subjects/directory.js'
-import type { SubjectReader } from './subjects/readers.js'
+import { assembleArchivingDuties, type ArchivingDuties } from './archiving-duties.js'
+import type { Foundation } from './foundation.js'
 
 /** The services of the duties. */
-export interface Duties {
+export interface Duties extends ArchivingDuties {
   /** Of certificates: what signs them, and what checks them. */
   readonly certificateKeys: CertificateKeys
   readonly erasures: Erasures
@@ -119,71 +90,39 @@ export interface Duties {
   readonly offboarding: Omit<OffboarderDependencies, 'executions' | 'certificates'> & {
     readonly certificates: OffboardingCertificates
   }
-  readonly restores: { readonly store: RestoreStore; readonly restorer: Restorer }
   /** Policies, holds, the lifecycle counter, the clock and the runs of retention. */
   readonly retention: Retention
-  /** What plans and makes segments. */
-  readonly archiving: { readonly archiver: Archiver; readonly planner: Planner }
-  /** What lets segments expire. */
-  readonly expiring: { readonly expirer: Expirer; readonly planner: ExpiryPlanner }
   /** Where the erasure ledger and its manifests lie. */
   readonly ledger: ArchiveStore
 }
 
-/** What the duties stand on. */
-export interface Foundation {
-  readonly client: MongoClient
-  readonly db: Db
-  readonly keyring: Keyring
-  readonly logger: Logger
-  readonly config: Config
-  readonly events: EventCollection
-  readonly organizationDocuments: ReturnType<typeof organizationCollection>
-  readonly subjects: SubjectStore
-  readonly directory: SubjectDirectory
-  readonly systemEvents: SystemEventWriter
-  readonly organizations: OrganizationService
-  readonly eventOrganizations: EventOrganizations
-  readonly subjectReader: SubjectReader
-  readonly archive: ArchiveStore
-  readonly segments: SegmentLookup
-  readonly logStore: LogStore
-  readonly archived: ArchiveReader
-  readonly finder: EventFinder
-  readonly signingKeys: SigningKeys
-  readonly copies: ReturnType<typeof createStoredCopies>
-  readonly sealing: Sealing
-  readonly logReading: LogReading
-  /** The database by the second reader's own credentials, where it has some. */
-  readonly readerDb: Db | undefined
-}
-
 /** Draws the wires of the duties. Opens nothing: no server is asked here. */
-export function assembleDuties({
-  client,
-  db,
-  keyring,
-  logger,
-  config,
-  events,
-  organizationDocuments,
-  subjects,
-  directory,
-  systemEvents,
-  organizations,
-  eventOrganizations,
-  subjectReader,
-  archive,
-  segments,
-  logStore,
-  archived,
-  finder,
-  signingKeys,
-  copies,
-  sealing,
-  logReading,
-  readerDb,
-}: Foundation): Duties {
+export function assembleDuties(foundation: Foundation): Duties {
+  const {
+    client,
+    db,
+    keyring,
+    logger,
+    config,
+    events,
+    organizationDocuments,
+    subjects,
+    directory,
+    systemEvents,
+    organizations,
+    eventOrganizations,
+    subjectReader,
+    archive,
+    segments,
+    logStore,
+    archived,
+    finder,
+    signingKeys,
+    copies,
+    sealing,
+    logReading,
+    readerDb,
+  } = foundation
   const retention = createRetention({
     client,
     db,
@@ -271,47 +210,19 @@ export function assembleDuties({
     systemEvents,
   })
 
-  const archiver = createArchiver({
-    client,
-    events,
-    log: logStore,
-    entries: logCollections(db).entries,
-    logKeys: createLogKeys(signingKeys, config.logOrigin),
-    store: archive,
-    keys: archiveKeys,
-    writer: segmentWriter,
-    segments: segmentsStore,
-    lifecycle: retention.lifecycle,
-    policies: retention.policies,
-    ledger: erasing.ledger,
-    systemEvents,
-  })
-
-  const expiring = { store: archive, writer: segmentWriter, segments: segmentsStore }
-  const expiryProofs = createArchivedProofs({ store: archive, log: logReading.log, finder })
-  const expirer = createExpirer(
-    { ...retention, client, segments: segmentsStore, proofs: expiryProofs, systemEvents },
-    {
-      content: createContentExpiry({ ...expiring, log: logStore, restored: restoredCollection(db) }),
-      records: createRecordExpiry({ ...expiring, entries: logCollections(db).entries }),
-    },
-  )
-
   const certificateKeys = createCertificateKeys(signingKeys, config.logOrigin)
-  const offboardingCertificates = createOffboardingCertificates({
+  const certifying = {
     prover: createCertificateProver({ ...logReading, finder }),
     keys: certificateKeys,
     store: createCertificateStore(ledger),
-    log: logReading.log,
-  })
+  }
+  const offboardingCertificates = createOffboardingCertificates({ ...certifying, log: logReading.log })
   const certificates = createErasureCertificates({
     requests: erasures.store,
     deliveries: delivery.deliveries,
     ledger: erasing.ledger,
     finder,
-    prover: createCertificateProver({ ...logReading, finder }),
-    keys: certificateKeys,
-    store: createCertificateStore(ledger),
+    ...certifying,
   })
 
   const completing = createCompleting({
@@ -368,7 +279,15 @@ export function assembleDuties({
     removal,
   }
 
-  const restoreStore = createRestoreStore(db)
+  const erased = createErasedContent(subjects.subjects)
+  const archiving = assembleArchivingDuties(foundation, {
+    retention,
+    archiveKeys,
+    segmentWriter,
+    segmentsStore,
+    erasureLedger,
+    erased: withErasedTexts(withRedactions(erased, redactions), erasing),
+  })
 
   return {
     erasures,
@@ -406,21 +325,8 @@ export function assembleDuties({
       reapply: (beat) => reapplyErasures(reapplying, beat),
     },
     rotator,
-    restores: {
-      store: restoreStore,
-      restorer: createRestorer({
-        store: restoreStore,
-        rows: createRestoredRows(db),
-        archived,
-        erased: withErasedTexts(withRedactions(createErasedContent(subjects.subjects), redactions), erasing),
-        lifecycle: retention.lifecycle,
-        events: systemEvents,
-        client,
-      }),
-    },
     retention,
-    archiving: { archiver, planner: createPlanner({ db, clock: retention.clock }) },
-    expiring: { expirer, planner: createExpiryPlanner({ ...retention, db }) },
     ledger,
+    ...archiving,
   }
 }
