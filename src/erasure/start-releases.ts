@@ -1,6 +1,6 @@
 /** Starts what erases that which holds had kept: by a Schedule, and for one organization when a hold is released. */
-import { ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { TemporalConnection } from '../temporal/client.js'
+import { ensureSchedule } from '../temporal/schedules.js'
 import { kindAttribute, organizationAttribute, phaseAttribute } from '../temporal/search-attributes.js'
 import {
   erasureTaskQueue,
@@ -10,33 +10,27 @@ import {
   releaseKeptWorkflowType,
 } from './contract.js'
 
-const catchupWindow = '1 day'
+const dayMs = 86_400_000
 const searchAttributes = [
   { key: kindAttribute, value: 'erasure' },
   { key: phaseAttribute, value: 'running' },
 ]
 
-/** Makes the Schedule, one a day and never two at once; one that is there stays as it is. */
-export async function ensureReleaseSchedule({ client }: Pick<TemporalConnection, 'client'>): Promise<void> {
-  try {
-    await client.schedule.create({
-      scheduleId: releaseKeptScheduleId,
-      spec: { intervals: [{ every: '1 day' }] },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow },
-      action: {
-        type: 'startWorkflow',
-        workflowType: releaseKeptWorkflowType,
-        workflowId: releaseKeptWorkflowId(null),
-        taskQueue: erasureTaskQueue,
-        args: [{ organizationId: null }],
-        staticSummary: 'Erase what holds had kept, where they have ended',
-        typedSearchAttributes: searchAttributes,
-      },
-    })
-  } catch (error) {
-    if (!(error instanceof ScheduleAlreadyRunning)) throw error
-  }
-}
+/** Makes the Schedule, one a day. */
+export const ensureReleaseSchedule = (temporal: Pick<TemporalConnection, 'client'>): Promise<void> =>
+  ensureSchedule(temporal, {
+    scheduleId: releaseKeptScheduleId,
+    everyMs: dayMs,
+    catchupMs: dayMs,
+    action: {
+      workflowType: releaseKeptWorkflowType,
+      workflowId: releaseKeptWorkflowId(null),
+      taskQueue: erasureTaskQueue,
+      args: [{ organizationId: null }],
+      staticSummary: 'Erase what holds had kept, where they have ended',
+      typedSearchAttributes: searchAttributes,
+    },
+  })
 
 /** One that runs looks once more. */
 export async function startReleases(

@@ -1,6 +1,6 @@
 /** Starts rotations of the period key: by a Schedule, and when an operator asks. */
-import { ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { TemporalConnection } from '../temporal/client.js'
+import { ensureSchedule } from '../temporal/schedules.js'
 import { kindAttribute, phaseAttribute } from '../temporal/search-attributes.js'
 import {
   rotationScheduleId,
@@ -16,8 +16,6 @@ export interface RotationTiming {
 }
 
 const dayMs = 86_400_000
-/** A rotation that was missed while Temporal was away is made up for; more than one is one. */
-const catchupWindow = '3 days'
 const summary = 'Rotate the period key: what was erased goes out of reach of backups'
 
 const inputOf = ({ overlapDays }: RotationTiming): RotationInput => ({ overlapMs: overlapDays * dayMs })
@@ -26,32 +24,25 @@ const searchAttributes = [
   { key: phaseAttribute, value: 'begun' },
 ]
 
-/** Makes the Schedule of rotations, never two at once, or sets it to what is configured now. */
-export async function ensureRotationSchedule(
-  { client }: Pick<TemporalConnection, 'client'>,
+/** Makes the Schedule of rotations, or sets it to what is configured now. */
+export const ensureRotationSchedule = (
+  temporal: Pick<TemporalConnection, 'client'>,
   timing: RotationTiming,
-): Promise<void> {
-  const spec = { intervals: [{ every: timing.everyDays * dayMs }] }
-  const policies = { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow } as const
-  const action = {
-    type: 'startWorkflow',
-    workflowType: rotationWorkflowType,
-    workflowId: rotationWorkflowId,
-    taskQueue: rotationTaskQueue,
-    args: [inputOf(timing)],
-    staticSummary: summary,
-    typedSearchAttributes: searchAttributes,
-  } as const
-  try {
-    await client.schedule.create({ scheduleId: rotationScheduleId, spec, policies, action })
-  } catch (error) {
-    if (!(error instanceof ScheduleAlreadyRunning)) throw error
-    // Days may have been set anew; whether it is paused is the operator's.
-    await client.schedule
-      .getHandle(rotationScheduleId)
-      .update(({ state }) => ({ spec, policies, action, state }))
-  }
-}
+): Promise<void> =>
+  ensureSchedule(temporal, {
+    scheduleId: rotationScheduleId,
+    everyMs: timing.everyDays * dayMs,
+    catchupMs: 3 * dayMs,
+    action: {
+      workflowType: rotationWorkflowType,
+      workflowId: rotationWorkflowId,
+      taskQueue: rotationTaskQueue,
+      args: [inputOf(timing)],
+      staticSummary: summary,
+      typedSearchAttributes: searchAttributes,
+    },
+    configured: true,
+  })
 
 /**
  * Starts a rotation now, beside what the Schedule does; one that runs is joined.

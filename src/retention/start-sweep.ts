@@ -1,8 +1,8 @@
 /** Starts sweeps: by a Schedule, made once, and for one organization when somebody asks. */
-import { ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import { AnnalsError } from '../errors.js'
 import type { Logger } from '../logging.js'
 import type { TemporalConnection } from '../temporal/client.js'
+import { ensureSchedule } from '../temporal/schedules.js'
 import { kindAttribute, organizationAttribute, phaseAttribute } from '../temporal/search-attributes.js'
 import {
   retentionScheduleId,
@@ -12,33 +12,27 @@ import {
   type SweepStarter,
 } from './contract.js'
 
-/** What was missed while Temporal was away is one sweep: a day of it is enough to begin one. */
-const catchupWindow = '1 day'
+const hourMs = 3_600_000
+const searchAttributes = [
+  { key: kindAttribute, value: 'retention' },
+  { key: phaseAttribute, value: 'running' },
+]
 
-/** Makes the Schedule of sweeps, one an hour and never two at once; one that is there stays as it is. */
-export async function ensureSweepSchedule({ client }: Pick<TemporalConnection, 'client'>): Promise<void> {
-  try {
-    await client.schedule.create({
-      scheduleId: retentionScheduleId,
-      spec: { intervals: [{ every: '1 hour' }] },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow },
-      action: {
-        type: 'startWorkflow',
-        workflowType: sweepWorkflowType,
-        workflowId: sweepWorkflowId,
-        taskQueue: retentionTaskQueue,
-        args: [{}],
-        staticSummary: 'Retention: move what is due to the archive',
-        typedSearchAttributes: [
-          { key: kindAttribute, value: 'retention' },
-          { key: phaseAttribute, value: 'running' },
-        ],
-      },
-    })
-  } catch (error) {
-    if (!(error instanceof ScheduleAlreadyRunning)) throw error
-  }
-}
+/** Makes the Schedule of sweeps, one an hour; what was missed for a day is one sweep. */
+export const ensureSweepSchedule = (temporal: Pick<TemporalConnection, 'client'>): Promise<void> =>
+  ensureSchedule(temporal, {
+    scheduleId: retentionScheduleId,
+    everyMs: hourMs,
+    catchupMs: 24 * hourMs,
+    action: {
+      workflowType: sweepWorkflowType,
+      workflowId: sweepWorkflowId,
+      taskQueue: retentionTaskQueue,
+      args: [{}],
+      staticSummary: 'Retention: move what is due to the archive',
+      typedSearchAttributes: searchAttributes,
+    },
+  })
 
 export function createSweepStarter(
   { client }: Pick<TemporalConnection, 'client'>,
@@ -55,11 +49,7 @@ export function createSweepStarter(
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
           args: [{ organizationId }],
           staticSummary: `Retention of ${organizationId}: move what is due to the archive`,
-          typedSearchAttributes: [
-            { key: organizationAttribute, value: organizationId },
-            { key: kindAttribute, value: 'retention' },
-            { key: phaseAttribute, value: 'running' },
-          ],
+          typedSearchAttributes: [{ key: organizationAttribute, value: organizationId }, ...searchAttributes],
         })
       } catch (error) {
         logger.warn('retention.start_failed', { error })
