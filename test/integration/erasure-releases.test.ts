@@ -2,8 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BSON } from 'mongodb'
 import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
+import { signCertificate } from '../../src/certificates/sign.js'
 import { createRevisedNote } from '../../src/erasure/revising.js'
 import { createReleasing, type ReleasingDependencies } from '../../src/erasure/releasing.js'
+import { checkCertificate } from '../../src/verification/certificate-check.js'
 import { receiptOfJson } from '../../src/verification/receipt-check.js'
 import { verifyReceipt, verifyServer } from '../../src/verification/run.js'
 import {
@@ -212,6 +214,24 @@ test('with the last of it the key goes, and the further certificate has no excep
   const certificate = await certificatesOf(one)
   expect(certificate).toMatchObject({ version: 2, outcome: 'completed', kept: [] })
   expect(certificate.remains.map(({ what }) => what)).not.toContain('request_key')
+  const certificateKeys = (await world.request('GET', '/v1/certificates/keys', { key: '' })).text
+    .split('\n')
+    .filter((line) => line !== '')
+  const signers = await core.certificateKeys.signers()
+  const findingsOf = async (releases: object[]) => {
+    const file = (await signCertificate({ ...certificate, releases }, signers)).toString('utf8')
+    const { findings } = await checkCertificate(file, { certificateKeys, logKeys: [] })
+    return findings.map(({ code, at }) => `${code} ${at}`)
+  }
+  const [gone] = certificate.releases
+  expect(await findingsOf([{ ...gone }])).toEqual([])
+  // What is said to have gone stands in a sealed event, too.
+  expect(await findingsOf([{ ...gone, manifest: certificate.manifests.text }])).toEqual([
+    'certificate_differs releases[0].manifest',
+  ])
+  expect(await findingsOf([{ ...gone, proof: 'released2' }])).toEqual([
+    'certificate_malformed proofs.released2',
+  ])
   await checkRelease(one)
   expect(await release(releasingDeps(), run)).toEqual({ result: 'nothing' })
   expect(await createReleasing(releasingDeps()).keeping(organizationId, '')).toEqual([])
