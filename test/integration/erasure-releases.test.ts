@@ -3,7 +3,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BSON } from 'mongodb'
 import { erasureCertificateFileSchema } from '../../src/erasure/certificate.js'
 import { signCertificate } from '../../src/certificates/sign.js'
-import { createRevisedNote } from '../../src/erasure/revising.js'
 import { createReleasing, type ReleasingDependencies } from '../../src/erasure/releasing.js'
 import { checkCertificate } from '../../src/verification/certificate-check.js'
 import { receiptOfJson } from '../../src/verification/receipt-check.js'
@@ -16,7 +15,7 @@ import {
   post,
   somebodyElse,
 } from '../support/archived-person.js'
-import { completingLater, sevenDays, storeRequest } from '../support/certificates.js'
+import { completingLater, releasingLater, sevenDays, storeRequest } from '../support/certificates.js'
 import { archiveHits, rawHits } from '../support/erasure-oracle.js'
 import { erasingRun, type ErasingRun } from '../support/erasing.js'
 import { failing, Injected, type Fault } from '../support/failing.js'
@@ -76,16 +75,7 @@ async function held(organizationId: string, withExempt = true): Promise<Held> {
   return { run, hold, ids: [hot.id, archived.id, text.id], exempt: exempt?.id }
 }
 
-function releasingDeps(): ReleasingDependencies {
-  const { core } = world.api
-  const note = { client: core.client, store: core.erasures.store, events: core.systemEvents }
-  return {
-    ...core.erasing.deps,
-    requests: core.erasures.store,
-    finder: core.finder,
-    completing: completingLater(core, { noteRevised: createRevisedNote(note) }),
-  }
-}
+const releasingDeps = () => releasingLater(world.api.core)
 
 const withFault = (fault: Fault): ReleasingDependencies => {
   const deps = releasingDeps()
@@ -218,18 +208,18 @@ test('with the last of it the key goes, and the further certificate has no excep
     .split('\n')
     .filter((line) => line !== '')
   const signers = await core.certificateKeys.signers()
-  const findingsOf = async (releases: object[]) => {
+  const findingsOf = async (releases: typeof certificate.releases) => {
     const file = (await signCertificate({ ...certificate, releases }, signers)).toString('utf8')
     const { findings } = await checkCertificate(file, { certificateKeys, logKeys: [] })
     return findings.map(({ code, at }) => `${code} ${at}`)
   }
-  const [gone] = certificate.releases
-  expect(await findingsOf([{ ...gone }])).toEqual([])
+  const gone = certificate.releases
+  expect(await findingsOf(gone)).toEqual([])
   // What is said to have gone stands in a sealed event, too.
-  expect(await findingsOf([{ ...gone, manifest: certificate.manifests.text }])).toEqual([
+  expect(await findingsOf(gone.map((one) => ({ ...one, manifest: certificate.manifests.text })))).toEqual([
     'certificate_differs releases[0].manifest',
   ])
-  expect(await findingsOf([{ ...gone, proof: 'released2' }])).toEqual([
+  expect(await findingsOf(gone.map((one) => ({ ...one, proof: 'released2' })))).toEqual([
     'certificate_malformed proofs.released2',
   ])
   await checkRelease(one)
@@ -252,7 +242,11 @@ test('what goes after the first certificate was made, and before the request say
   await inState('completed_with_exceptions')
   expect(await createReleasing(releasingDeps()).keeping(organizationId, '')).toHaveLength(1)
   expect((await release(releasingDeps(), run)).result).toBe('certified')
-  expect(await certificatesOf(one)).toMatchObject({ version: 2, outcome: 'completed', releases: [{ events: 3 }] })
+  expect(await certificatesOf(one)).toMatchObject({
+    version: 2,
+    outcome: 'completed',
+    releases: [{ events: 3 }],
+  })
 })
 
 test('a hold that is placed while it is looked keeps what it covers, and nothing goes that is not said', async () => {

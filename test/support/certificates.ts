@@ -2,6 +2,8 @@
 import type { Core } from '../../src/composition.js'
 import { createCompleting } from '../../src/erasure/completing.js'
 import type { ErasureIdentifier, ErasureReference, Exemption } from '../../src/erasure/contract.js'
+import type { ReleasingDependencies } from '../../src/erasure/releasing.js'
+import { createRevisedNote } from '../../src/erasure/revising.js'
 import type { ErasureRequestDocument } from '../../src/erasure/store.js'
 import { inTransaction } from '../../src/mongo/transaction.js'
 import { erasingRun, type ErasingRun } from './erasing.js'
@@ -73,6 +75,20 @@ export const completingLater = (core: Core, more: Partial<Parameters<typeof crea
     now: () => new Date(Date.now() + yearMs),
     ...more,
   })
+
+/** What releases are carried out and certified with then. */
+export const releasingLater = (core: Core): ReleasingDependencies => ({
+  ...core.erasing.deps,
+  requests: core.erasures.store,
+  finder: core.finder,
+  completing: completingLater(core, {
+    noteRevised: createRevisedNote({
+      client: core.client,
+      store: core.erasures.store,
+      events: core.systemEvents,
+    }),
+  }),
+})
 
 /** Erases a person, and issues the certificate. @returns its bytes */
 export async function certified(
