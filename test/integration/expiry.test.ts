@@ -13,6 +13,7 @@ import {
   expirerOf,
   expireSegment,
 } from '../support/expiring.js'
+import { writtenRestore } from '../support/restoring.js'
 import { checkRetained } from '../support/retention-oracle.js'
 import { openWorld, type World } from '../support/world.js'
 
@@ -256,27 +257,15 @@ test('what is being restored while it expires does not come back, and what was r
   const accepted = await archivedLongAgo(world, organizationId, 4)
   const { store, restorer } = world.api.core.restores
   const rows = restoredCollection(world.api.core.db)
-  const restore = async (restoreId: string) => {
-    const reference = { organizationId, restoreId }
-    await store.insert({
-      ...{ ...reference, _id: `${organizationId}/${restoreId}`, days: 7, reason: 'a case' },
-      ...{ from: new Date(0), to: new Date(), principal: author.principal, state: 'copying' },
-      ...{ requestedAt: new Date(), restoredAt: null, expiresAt: null, endedAt: null, failure: null },
-      ...{
-        position: null,
-        counts: { leaves: 0, events: 0, bytes: 0 },
-        leavesToRead: 0,
-        lifecycleSeen: null,
-        bodyFingerprint: null,
-      },
-    })
+  const restore = async () => {
+    const reference = await writtenRestore(world, organizationId)
     await restorer.copy(reference, { beat: () => undefined, signal: new AbortController().signal })
     return reference
   }
-  const before = await restore('restore_01h455vb4pex5vsknk084sn02q')
+  const before = await restore()
   await restorer.activate(before)
   expect(await rows.countDocuments({ organizationId })).toBeGreaterThanOrEqual(4)
-  const during = await restore('restore_01h455vb4pex5vsknk084sn02r')
+  const during = await restore()
   await expireSegment(world, expirerOf(world), await due(organizationId))
   // As one that was copied before, and written after the copies were looked for.
   const [copy] = await rows.find({ organizationId }).toArray()

@@ -14,7 +14,9 @@ import {
   type ExpirerOptions,
 } from '../support/expiring.js'
 import { Fault, faultKinds, faulty } from '../support/faulty.js'
+import { foundRestored, restoredRowsOf, restorerOf, writtenRestore } from '../support/restoring.js'
 import { checkRetained } from '../support/retention-oracle.js'
+import { takeContent } from '../support/taken-away.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -164,15 +166,16 @@ test.each(faultKinds)(
   300_000,
 )
 
-/** Does something when the archive is first written to: by then everything has been decided. */
-function onFirstPut(change: () => Promise<unknown>): ArchiveStore {
+/** Does something before the archive is first asked for this of an object. */
+function onFirst(call: 'get' | 'put', part: string, change: () => Promise<unknown>): ArchiveStore {
   let changed = false
   return new Proxy(world.api.core.archive, {
     get: (target, member) => {
       const value: unknown = Reflect.get(target, member, target)
       if (typeof value !== 'function') return value
+      if (member !== call) return value.bind(target) as unknown
       return async (...args: unknown[]): Promise<unknown> => {
-        if (member === 'put' && !changed) {
+        if (String(args[0]).includes(part) && !changed) {
           changed = true
           await change()
         }
@@ -196,12 +199,28 @@ test.each([
     const organizationId = `org_between_${name.replaceAll(' ', '_')}`
     const accepted = await withoutContent(organizationId, 3)
     const input = await due(organizationId)
-    const store = onFirstPut(() => change(organizationId))
+    // By then everything has been decided.
+    const store = onFirst('put', '', () => change(organizationId))
     expect(await expireSegment(world, expirer({ store }), input)).toBe(state)
     expect((await checkRetained(world, organizationId, accepted)).recordsExpired).toBe(0)
     expect(await next(organizationId)).toBeUndefined()
   },
 )
+
+test('content that is written anew while it expires, or while its records do, is read again', async () => {
+  const organizationId = 'org_anew'
+  const accepted = await oldEvents(organizationId, 3)
+  await place(organizationId, { subject: await subjectOf(organizationId, accepted[0] ?? '') })
+  for (const kind of ['content', 'records'] as const) {
+    const input = await due(organizationId)
+    expect(input.kind).toBe(kind)
+    // As an erasure does that is quicker: what was to be read is gone.
+    const store = onFirst('get', '.content.', () => takeContent(world, organizationId, () => false))
+    expect(await expireSegment(world, expirer({ store }), input)).toBe('recorded')
+  }
+  const retained = await checkRetained(world, organizationId, accepted)
+  expect(retained).toMatchObject({ expired: 2, recordsExpired: 2 })
+})
 
 /** What a preview says is due to go of records, once the grace of the default is over. */
 const foretold = async (organizationId: string) =>
@@ -252,6 +271,29 @@ test('a record names nobody: a hold on a person who was not looked for in its co
   await expireSegment(world, expirer(), await due(organizationId))
   await expireSegment(world, expirer(), await due(organizationId))
   expect((await checkRetained(world, organizationId, accepted)).recordsExpired).toBe(3)
+})
+
+test('a segment whose records have expired is restored as far as its content is there, and goes again', async () => {
+  const organizationId = 'org_restored'
+  const accepted = await withoutContent(organizationId, 3, async (id) =>
+    place(organizationId, { subject: await subjectOf(organizationId, id) }),
+  )
+  expect(await expireSegment(world, expirer(), await due(organizationId))).toBe('recorded')
+  expect(await checkRetained(world, organizationId, accepted)).toMatchObject({ recordsExpired: 2 })
+  const { leaves } = await segmentOf(organizationId)
+  const restorer = restorerOf(world)
+  const restore = await writtenRestore(world, organizationId)
+  await restorer.copy(restore, { beat: () => undefined, signal: new AbortController().signal })
+  await restorer.activate(restore)
+  expect(await world.api.core.restores.store.find(restore)).toMatchObject({
+    counts: { leaves, events: leaves - 2 },
+  })
+  const found = await foundRestored(world, `/v1/organizations/${organizationId}`, '')
+  expect(found).toHaveLength(leaves - 2)
+  expect(accepted.filter((id) => found.includes(id))).toEqual(accepted.slice(0, 1))
+  await restorer.expire(restore)
+  expect(await restoredRowsOf(world, organizationId)).toEqual([])
+  await checkRetained(world, organizationId, accepted)
 })
 
 test('two at once end as one does, and the same again changes nothing', async () => {

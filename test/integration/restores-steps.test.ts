@@ -6,10 +6,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Restorer } from '../../src/archive/restores/restorer.js'
 import { createRestoredRows } from '../../src/archive/restores/rows.js'
 import { eventIdOf } from '../../src/events/store.js'
-import { newId } from '../../src/ids.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import { archiveReaderOf } from '../support/archiving.js'
-import { archivedIds, foundRestored, restoredRowsOf, restorerOf } from '../support/restoring.js'
+import {
+  archivedIds,
+  foundRestored,
+  restoredRowsOf,
+  restorerOf,
+  writtenRestore,
+} from '../support/restoring.js'
 import { openWorld, type World } from '../support/world.js'
 
 const organizationId = 'org_restore_steps'
@@ -30,32 +35,7 @@ afterAll(() => world.close())
 const rowsOf = (filter: object = {}) => restoredRowsOf(world, organizationId, filter)
 const found = (query: string) => foundRestored(world, base, query)
 
-/** A restore that no workflow looks after. */
-async function written(): Promise<{ organizationId: string; restoreId: string }> {
-  const restoreId = newId('restore')
-  const reference = { organizationId, restoreId }
-  await world.api.core.restores.store.insert({
-    _id: `${organizationId}/${restoreId}`,
-    ...reference,
-    from: new Date(0),
-    to: new Date('2999-01-01'),
-    days: 1,
-    reason: 'a test',
-    principal: 'prn_01h455vb4pex5vsknk084sn02q',
-    state: 'copying',
-    requestedAt: new Date(),
-    restoredAt: null,
-    expiresAt: null,
-    endedAt: null,
-    failure: null,
-    position: null,
-    counts: { leaves: 0, events: 0, bytes: 0 },
-    leavesToRead: 701,
-    lifecycleSeen: null,
-    bodyFingerprint: null,
-  })
-  return reference
-}
+const written = () => writtenRestore(world, organizationId)
 
 test('a copy that is stopped again and again goes on, and each step may be repeated', async () => {
   const reference = await written()

@@ -3,19 +3,11 @@
  * that somebody takes away, and every way to dress that up, is found, in the server and in its archive.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createArchivedProofs } from '../../src/archive/expiry-proof.js'
-import { createArchiveKeys } from '../../src/archive/segment-keys.js'
-import { createSegmentsStore } from '../../src/archive/segments-store.js'
-import { createSegmentWriter } from '../../src/archive/segment-writer.js'
 import type { JsonObject } from '../../src/events/contract.js'
 import type { StoredEvent } from '../../src/events/store.js'
-import { inTransaction } from '../../src/mongo/transaction.js'
 import { rotateSigningKey } from '../../src/operations/rotate-signing-key.js'
 import { neverExpires } from '../../src/retention/policy.js'
-import { verifyArchive } from '../../src/verification/archive-run.js'
-import { verifyServer } from '../../src/verification/run.js'
 import { archiveAll } from '../support/archived-person.js'
-import { segmentsOf } from '../support/archiving.js'
 import {
   archivedLongAgo,
   dueToExpire,
@@ -25,6 +17,7 @@ import {
   onDay,
 } from '../support/expiring.js'
 import { accept, drainUntilSealed } from '../support/sealing.js'
+import { reportsOf, sayExpired, takeContent } from '../support/taken-away.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -37,67 +30,14 @@ afterAll(async () => {
 
 const yearAgo = new Date(Date.now() - 400 * 86_400_000)
 
-async function segmentOf(organizationId: string) {
-  const [segment] = await segmentsOf(world.api.core).find({ organizationId }).toArray()
-  if (segment === undefined || segment.content === null) throw new Error('there is no segment')
-  return { ...segment, content: segment.content }
-}
-
 /** What verifying says: how many have expired, and which leaves are missing. */
 async function verified(organizationId: string) {
-  const { report: server } = await verifyServer({
-    url: world.url,
-    key: world.ownerKey,
-    organization: organizationId,
-    logKeys: [],
-    values: true,
-  })
-  const options = { archiveKeys: [], logKeys: [], values: true, organizationId }
-  const { report: archive } = await verifyArchive(
-    { segments: world.api.core.archive, ledger: undefined },
-    options,
-  )
+  const { server, archive } = await reportsOf(world, organizationId, true)
   const said = ({ findings, expired }: Pick<typeof server, 'findings' | 'expired'>) => ({
     expired,
     missing: findings.map(({ code, leaf }) => `${code} ${String(leaf?.index)}`),
   })
   return { server: said(server), archive: said(archive) }
-}
-
-/** Takes content away as who owns everything could: a revision of its own, signed, recorded, with nothing said. */
-async function takeAway(organizationId: string, goes: (event: StoredEvent, index: number) => boolean) {
-  const { core } = world.api
-  const segment = await segmentOf(organizationId)
-  const keys = createArchiveKeys(core.signingKeys, world.config.logOrigin)
-  const spoolFolder = `${world.config.dataDirectory}/spool`
-  const writer = createSegmentWriter({ store: core.archive, keys, spoolFolder })
-  const { content, expired } = await writer.rewriteContent(segment, (leaves) =>
-    leaves.map(({ event, index }) => (goes(event, index) ? undefined : event)),
-  )
-  await inTransaction(core.client, (session) =>
-    createSegmentsStore(core.db).recordContent(segment, segment.content.revision, content, session),
-  )
-  await writer.deleteOtherContent(segment, content.revision)
-  return { segment, content, expired }
-}
-
-/** Says that it expired, sealed, and proved beside the segment. */
-async function dressUp(organizationId: string, metadata: JsonObject, seal = true) {
-  const { core } = world.api
-  const { id } = await core.systemEvents.write({
-    organizationId,
-    action: 'annals.retention.expired',
-    occurredAt: new Date(),
-    actor: { type: 'system', id: 'annals' },
-    metadata,
-  })
-  if (!seal) return
-  await drainUntilSealed(core, organizationId)
-  const segment = await segmentOf(organizationId)
-  const proofs = createArchivedProofs({ store: core.archive, log: core.logReading.log, finder: core.finder })
-  const { revision } = segment.content
-  const rest = { kind: 'content', policyEventIds: [], expired: 0, bytesBefore: 0, at: new Date() } as const
-  await proofs.put(segment, { ...rest, revision, eventId: id })
 }
 
 const ordinary = ({ action }: StoredEvent) => !neverExpires(action)
@@ -144,7 +84,7 @@ test('what a hold kept, and goes after its release, is accounted for by both sta
   await expire()
   expect(await verified(organizationId)).toEqual({ server: nothingMissing(4), archive: nothingMissing(4) })
   // And what stays for ever is taken away after all, without a word.
-  await takeAway(organizationId, () => true)
+  await takeContent(world, organizationId, () => true)
   const { server, archive } = await verified(organizationId)
   expect(server.missing.length).toBeGreaterThan(0)
   expect(archive.missing.length).toBeGreaterThan(0)
@@ -195,9 +135,9 @@ test.each(Object.entries(attacks))('%s is found', async (name, attack) => {
       await core.retention.policies.put(organizationId, days, author)
     })
   await archivedLongAgo(world, organizationId, 5, day)
-  const { segment, expired } = await takeAway(organizationId, goes)
+  const { segment, expired } = await takeContent(world, organizationId, goes)
   const words = say?.(segment.to, expired)
-  if (words !== undefined) await dressUp(organizationId, words, sealed)
+  if (words !== undefined) await sayExpired(world, organizationId, 'content', words, { sealed })
   const { server, archive } = await verified(organizationId)
   expect(server.missing.length, 'the server').toBeGreaterThan(0)
   expect(archive.missing.length, 'the archive').toBeGreaterThan(0)
@@ -206,8 +146,8 @@ test.each(Object.entries(attacks))('%s is found', async (name, attack) => {
 test('the same words that are true are taken: a false alarm would be one too', async () => {
   const organizationId = 'org_true'
   await archivedLongAgo(world, organizationId, 5)
-  const { segment, expired } = await takeAway(organizationId, ordinary)
-  await dressUp(organizationId, statement(segment.to, expired))
+  const { segment, expired } = await takeContent(world, organizationId, ordinary)
+  await sayExpired(world, organizationId, 'content', statement(segment.to, expired), { sealed: true })
   expect(await verified(organizationId)).toEqual({
     server: nothingMissing(expired),
     archive: nothingMissing(expired),

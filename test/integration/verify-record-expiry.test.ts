@@ -4,20 +4,12 @@
  * values and without, and in its archive.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createArchivedProofs } from '../../src/archive/expiry-proof.js'
 import type { RecordedLeaf } from '../../src/archive/leaves-rewrite.js'
 import { recordsPath } from '../../src/archive/segment-paths.js'
-import { createArchiveKeys } from '../../src/archive/segment-keys.js'
-import { createSegmentsStore } from '../../src/archive/segments-store.js'
-import { createSegmentWriter } from '../../src/archive/segment-writer.js'
 import type { JsonObject } from '../../src/events/contract.js'
 import type { StoredEvent } from '../../src/events/store.js'
-import { inTransaction } from '../../src/mongo/transaction.js'
 import { neverExpires } from '../../src/retention/policy.js'
 import { logCollections } from '../../src/transparency-log/store.js'
-import { verifyArchive } from '../../src/verification/archive-run.js'
-import { verifyServer } from '../../src/verification/run.js'
-import { segmentsOf } from '../support/archiving.js'
 import {
   archivedLongAgo,
   clockAt,
@@ -29,6 +21,7 @@ import {
 } from '../support/expiring.js'
 import { archiveRange, archiverOf, dueRange } from '../support/retaining.js'
 import { accept, drainUntilSealed } from '../support/sealing.js'
+import { firstSegment, reportsOf, sayExpired, takeContent, takeRecords } from '../support/taken-away.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -65,32 +58,20 @@ async function expireNext(organizationId: string, now = later) {
   return input.kind
 }
 
-async function segmentOf(organizationId: string) {
-  const [segment] = await segmentsOf(world.api.core).find({ organizationId }).sort({ from: 1 }).toArray()
-  if (segment === undefined || segment.records === null || segment.content === null)
-    throw new Error('there is no segment')
-  return { ...segment, records: segment.records, content: segment.content }
-}
-
 /** What verifying says: how many have expired, and which leaves are missing. */
 async function verified(organizationId: string) {
-  const server = (values: boolean) =>
-    verifyServer({ url: world.url, key: world.ownerKey, organization: organizationId, logKeys: [], values })
-  const archive = (values: boolean) =>
-    verifyArchive(
-      { segments: world.api.core.archive, ledger: undefined },
-      { archiveKeys: [], logKeys: [], values, organizationId },
-    )
-  const said = ({ report }: Awaited<ReturnType<typeof server | typeof archive>>) => ({
+  const whole = await reportsOf(world, organizationId, true)
+  const records = await reportsOf(world, organizationId, false)
+  const said = (report: typeof whole.server | typeof whole.archive) => ({
     expired: report.expired,
     records: report.expiredRecords,
     missing: report.findings.map(({ code }) => code),
   })
   return {
-    server: said(await server(true)),
-    serverRecords: said(await server(false)),
-    archive: said(await archive(true)),
-    archiveRecords: said(await archive(false)),
+    server: said(whole.server),
+    serverRecords: said(records.server),
+    archive: said(whole.archive),
+    archiveRecords: said(records.archive),
   }
 }
 
@@ -148,70 +129,17 @@ test('records of two segments in one tile go one after the other, and what a hol
   expect(await verified(organizationId)).toEqual(honest(6, 6))
 })
 
-/** Takes records away as who owns everything could: leaves of its own, signed, recorded, with nothing said. */
-async function takeAway(organizationId: string, goes: (leaf: RecordedLeaf) => boolean): Promise<number> {
-  const { core } = world.api
-  const segment = await segmentOf(organizationId)
-  const keys = createArchiveKeys(core.signingKeys, world.config.logOrigin)
-  const spoolFolder = `${world.config.dataDirectory}/spool`
-  const writer = createSegmentWriter({ store: core.archive, keys, spoolFolder })
-  const leaves = await writer.rewriteRecords(segment, (leaf) => !goes(leaf))
-  if (leaves === undefined) throw new Error('nothing goes')
-  await inTransaction(core.client, (session) =>
-    createSegmentsStore(core.db).recordLeaves(segment, segment.records.leaves?.revision, leaves, session),
-  )
-  await writer.deleteOtherRecords(segment, leaves.revision)
-  const { entries } = logCollections(core.db)
-  const [edge] = await entries.find({ organizationId }).toArray()
-  const left = edge?.records.map((record, index) =>
-    record !== '' && goes({ index, record, event: undefined }) && index < segment.to ? '' : record,
-  )
-  if (edge !== undefined && left !== undefined)
-    await entries.updateOne({ _id: edge._id }, { $set: { records: left } })
-  return leaves.expired
-}
-
-/** The same of content. */
-async function takeContent(organizationId: string, goes: (event: StoredEvent) => boolean): Promise<void> {
-  const { core } = world.api
-  const segment = await segmentOf(organizationId)
-  const keys = createArchiveKeys(core.signingKeys, world.config.logOrigin)
-  const spoolFolder = `${world.config.dataDirectory}/spool`
-  const writer = createSegmentWriter({ store: core.archive, keys, spoolFolder })
-  const { content } = await writer.rewriteContent(segment, (leaves) =>
-    leaves.map(({ event }) => (goes(event) ? undefined : event)),
-  )
-  await inTransaction(core.client, (session) =>
-    createSegmentsStore(core.db).recordContent(segment, segment.content.revision, content, session),
-  )
-  await writer.deleteOtherContent(segment, content.revision)
-}
-
-/** Says that they expired, sealed, and proved beside the segment. */
-async function dressUp(organizationId: string, metadata: JsonObject, seal: boolean) {
-  const { core } = world.api
-  const { id } = await core.systemEvents.write({
-    organizationId,
-    action: 'annals.retention.expired',
-    occurredAt: new Date(),
-    actor: { type: 'system', id: 'annals' },
-    metadata,
-  })
-  if (!seal) return
-  await drainUntilSealed(core, organizationId)
-  const segment = await segmentOf(organizationId)
-  const proofs = createArchivedProofs({ store: core.archive, log: core.logReading.log, finder: core.finder })
-  const revision = segment.records.leaves?.revision ?? 1
-  const policies = await core.retention.policies.counting(organizationId, later)
+/** Says that records expired, and by the policies that there are. */
+async function dressUp(organizationId: string, metadata: JsonObject, sealed: boolean) {
+  const policies = await world.api.core.retention.policies.counting(organizationId, later)
   const policyEventIds = policies.flatMap(({ eventId }) => eventId ?? [])
-  const rest = { kind: 'records', policyEventIds, expired: 0, bytesBefore: 0, at: new Date() } as const
-  await proofs.put(segment, { ...rest, revision, eventId: id })
+  await sayExpired(world, organizationId, 'records', metadata, { sealed, policyEventIds })
 }
 
 const ordinary = ({ record }: RecordedLeaf) =>
   !neverExpires((JSON.parse(record) as { action: string }).action)
 
-type Segment = Awaited<ReturnType<typeof segmentOf>>
+type Segment = Awaited<ReturnType<typeof firstSegment>>
 const statement = (
   { to, sealedTo, records }: Segment,
   expired: number,
@@ -286,9 +214,9 @@ test.each(Object.entries(attacks))('%s is found', async (name, attack) => {
   await policyOf(organizationId, recordDays, { day, archiveDays: attack.archiveDays ?? 2_555 })
   await archivedLongAgo(world, organizationId, 5, day)
   if (attack.contentStays !== true) expect(await expireNext(organizationId)).toBe('content')
-  if (attack.content !== undefined) await takeContent(organizationId, attack.content)
-  const segment = await segmentOf(organizationId)
-  const expired = await takeAway(organizationId, goes)
+  if (attack.content !== undefined) await takeContent(world, organizationId, attack.content)
+  const segment = await firstSegment(world, organizationId)
+  const expired = await takeRecords(world, organizationId, goes)
   if (say !== undefined) await dressUp(organizationId, say(segment, expired), sealed)
   const { server, archive, serverRecords, archiveRecords } = await verified(organizationId)
   expect(server.missing.length, 'the server').toBeGreaterThan(0)
@@ -304,8 +232,8 @@ test('the same words that are true are taken: a false alarm would be one too', a
   await policyOf(organizationId, 2_555)
   await archivedLongAgo(world, organizationId, 5)
   await expireNext(organizationId)
-  const segment = await segmentOf(organizationId)
-  const expired = await takeAway(organizationId, ordinary)
+  const segment = await firstSegment(world, organizationId)
+  const expired = await takeRecords(world, organizationId, ordinary)
   await dressUp(organizationId, statement(segment, expired), true)
   expect(await verified(organizationId)).toEqual(honest(5, 5))
 })
@@ -313,7 +241,7 @@ test('the same words that are true are taken: a false alarm would be one too', a
 test('a records file that is deleted by hand is missing by its name', async () => {
   const organizationId = 'org_by_hand'
   await archivedLongAgo(world, organizationId, 5)
-  const segment = await segmentOf(organizationId)
+  const segment = await firstSegment(world, organizationId)
   // Nothing of it is hot any more.
   await logCollections(world.api.core.db).entries.updateMany(
     { organizationId },

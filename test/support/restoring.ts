@@ -3,6 +3,7 @@ import { createErasedContent } from '../../src/archive/restores/erased-content.j
 import { createRestorer, type Restorer } from '../../src/archive/restores/restorer.js'
 import { createRestoredRows, restoredCollection } from '../../src/archive/restores/rows.js'
 import type { Core } from '../../src/composition.js'
+import { newId } from '../../src/ids.js'
 import { subjectStore } from '../../src/subjects/store.js'
 import { archiveLeaves, archiveReaderOf } from './archiving.js'
 import { accept, drainUntilSealed } from './sealing.js'
@@ -34,6 +35,19 @@ export async function archivedIds(core: Core, organizationId: string): Promise<s
   await drainUntilSealed(core, organizationId)
   await archiveLeaves(core, organizationId, { segmentLeaves: 300 })
   return ids
+}
+
+/** A restore of all that an organization has in the archive, which no workflow looks after. */
+export async function writtenRestore({ api: { core } }: World, organizationId: string) {
+  const reference = { organizationId, restoreId: newId('restore') }
+  await core.restores.store.insert({
+    ...{ ...reference, _id: `${organizationId}/${reference.restoreId}`, days: 1, reason: 'a test' },
+    ...{ from: new Date(0), to: new Date('2999-01-01'), principal: 'prn_01h455vb4pex5vsknk084sn02q' },
+    ...{ state: 'copying', requestedAt: new Date(), restoredAt: null, expiresAt: null, endedAt: null },
+    ...{ failure: null, position: null, counts: { leaves: 0, events: 0, bytes: 0 }, leavesToRead: 701 },
+    ...{ lifecycleSeen: null, bodyFingerprint: null },
+  })
+  return reference
 }
 
 export const restoredRowsOf = ({ api: { core } }: World, organizationId: string, filter: object = {}) =>
