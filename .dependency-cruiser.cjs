@@ -59,11 +59,11 @@ module.exports = {
     entry(
       'verification-core-is-pure',
       {
-        path: '^src/verification/(anchor-check|contract|erasures|errors|event-check|expiries|expiry-rules|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+        path: '^src/verification/(anchor-check|contract|erasures|errors|event-check|event-values|expiries|expiry-rules|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
       },
       {
         pathNot: [
-          '^src/verification/(anchor-check|contract|erasures|errors|event-check|expiries|expiry-rules|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
+          '^src/verification/(anchor-check|contract|erasures|errors|event-check|event-values|expiries|expiry-rules|findings|leaf-check|log-source|log-walk|receipt-check|trust|upper-tiles)\\.ts$',
           '^src/transparency-log/anchor/(anchor-proof|anchored-record|entry|logs-tree)\\.ts$',
           '^src/transparency-log/(checkpoint|cosignature|encoding|entry-bundle|errors|frontier|hash|note|note-key|proof|tile|tile-reader|tlog-proof|tree)\\.ts$',
         ],
