@@ -1,4 +1,5 @@
 /** A sealer that is killed in mid-transaction holds its organization's head until MongoDB ends the transaction: soon. */
+import { UUID } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { openCore } from '../../src/composition.js'
@@ -16,14 +17,20 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-/** When the server will end each of the transactions that are open, in seconds after its beginning. */
-async function lifetimes(): Promise<number[]> {
+/** How long the server lets the open transaction of this session live, in seconds; undefined once it has ended it. */
+async function lifetimeOf(session: string): Promise<number | undefined> {
   const operations = await world.api.core.client
     .db('admin')
     .aggregate(
       [
         { $currentOp: { allUsers: true, idleSessions: true } },
-        { $match: { type: 'idleSession', 'transaction.expiryTime': { $exists: true } } },
+        {
+          $match: {
+            type: 'idleSession',
+            'lsid.id': new UUID(session),
+            'transaction.expiryTime': { $exists: true },
+          },
+        },
       ],
       { readConcern: { level: 'local' } },
     )
@@ -34,7 +41,7 @@ async function lifetimes(): Promise<number[]> {
     .map(
       ({ transaction: { startWallClockTime, expiryTime } }) =>
         (Date.parse(expiryTime) - Date.parse(startWallClockTime)) / 1_000,
-    )
+    )[0]
 }
 
 test('the organization of a killed sealer goes on when the server has ended its transaction', async () => {
@@ -45,7 +52,7 @@ test('the organization of a killed sealer goes on when the server has ended its 
   const proxy = await startMongoProxy(mongoUri())
   const config = { ...world.config, mongodb: { ...world.config.mongodb, uri: proxy.uri } }
   const victim = await openCore(config, createLogger('silent'))
-  const struck = new Promise<void>((resolve) => {
+  const struck = new Promise<string>((resolve) => {
     proxy.plan({
       fault: 'killed_after',
       hits: (command, collection) => command === 'insert' && collection === 'logHeads',
@@ -53,18 +60,21 @@ test('the organization of a killed sealer goes on when the server has ended its 
     })
   })
   const drained = victim.sealing.sealer.drainOrganization(organizationId).catch(() => undefined)
-  await struck
+  const session = await struck
   await victim.client.close(true).catch(() => undefined)
   await drained
   await victim.close().catch(() => undefined)
   await proxy.close()
 
   // It is dead, and holds the head: nobody else can seal this organization, and the server says for how long.
-  const held = await lifetimes()
-  expect(held.length).toBeGreaterThan(0)
-  for (const seconds of held) expect(seconds).toBeLessThanOrEqual(transactionLifetimeSeconds)
-  expect(await core.sealing.sealer.drainOrganization(organizationId)).toMatchObject({ drained: false })
-  expect(await core.sealing.store.head(organizationId)).toBeUndefined()
+  expect(await lifetimeOf(session)).toBe(transactionLifetimeSeconds)
+  const tried = await core.sealing.sealer.drainOrganization(organizationId)
+  const head = await core.sealing.store.head(organizationId)
+  // On a machine that is busy enough the server's seconds have passed by now: then there was nobody left to refuse it.
+  if ((await lifetimeOf(session)) !== undefined) {
+    expect(tried).toMatchObject({ sealed: 0, drained: false })
+    expect(head).toBeUndefined()
+  }
   // Others go on meanwhile.
   await accept(core, 'org_beside', 2)
   expect((await core.sealing.sealer.drainOrganization('org_beside')).drained).toBe(true)

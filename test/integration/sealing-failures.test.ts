@@ -74,7 +74,7 @@ async function runCell(step: Step, fault: Fault, organizationId: string): Promis
     proxy.plan({
       fault,
       hits: (command, collection) => command === step.command && collection === step.collection,
-      onStrike: resolve,
+      onStrike: () => resolve(),
     })
   })
   const drained = victim.sealing.sealer.drainOrganization(organizationId).then(

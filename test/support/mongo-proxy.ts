@@ -2,7 +2,7 @@
  * A TCP proxy before mongod that reads the commands as they pass (OP_MSG) and breaks the connection at a chosen one:
  * what a network, or the death of a process, does to a write.
  */
-import { BSON } from 'mongodb'
+import { Binary, BSON } from 'mongodb'
 import { connect, createServer, type Socket } from 'node:net'
 
 export type Fault =
@@ -19,7 +19,8 @@ export interface Plan {
   /** Does the fault hit this command? Asked for every command until it struck. */
   readonly hits: (command: string, collection: string) => boolean
   readonly fault: Fault
-  readonly onStrike?: () => void
+  /** @param session the id of the session that the command was of, in hex; empty where it was of none */
+  readonly onStrike?: (session: string) => void
 }
 
 export interface MongoProxy {
@@ -55,6 +56,7 @@ export async function startMongoProxy(mongoUri: string): Promise<MongoProxy> {
       })
     }
     let swallow = false
+    let session = ''
     const breakOff = () => {
       client.destroy()
       upstream.destroy()
@@ -63,14 +65,15 @@ export async function startMongoProxy(mongoUri: string): Promise<MongoProxy> {
       if (!swallow) return void client.write(chunk)
       // The answer shows that the command is done; nobody gets it.
       breakOff()
-      planned?.onStrike?.()
+      planned?.onStrike?.(session)
     })
     onMessages(client, (message) => {
-      const { command, collection } = commandOf(message)
+      const { command, collection, session: of } = commandOf(message)
       if (dead) return
       if (planned === undefined || struck || !planned.hits(command, collection))
         return void upstream.write(message)
       struck = true
+      session = of
       const { fault } = planned
       if (fault === 'killed_before' || fault === 'killed_after') dead = true
       if (fault === 'unanswered' || fault === 'killed_after') {
@@ -82,7 +85,7 @@ export async function startMongoProxy(mongoUri: string): Promise<MongoProxy> {
       if (fault === 'killed_after') {
         for (const socket of sockets) if (socket !== client && socket !== upstream) socket.destroy()
       }
-      if (!swallow) planned.onStrike?.()
+      if (!swallow) planned.onStrike?.(session)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -119,9 +122,9 @@ export function onMessages(socket: Socket, onMessage: (message: Buffer) => void)
   })
 }
 
-/** The command of a message, and the collection it names where it names one. */
-export function commandOf(message: Buffer): { command: string; collection: string } {
-  const none = { command: '', collection: '' }
+/** The command of a message, the collection it names where it names one, and the id of its session in hex. */
+export function commandOf(message: Buffer): { command: string; collection: string; session: string } {
+  const none = { command: '', collection: '', session: '' }
   // Header, flags, then a section of kind 0: one document.
   if (message.readInt32LE(12) !== opMsg || message.readUInt8(messageHeaderBytes + 4) !== 0) return none
   const start = messageHeaderBytes + 5
@@ -130,5 +133,14 @@ export function commandOf(message: Buffer): { command: string; collection: strin
   const [command] = Object.keys(document)
   if (command === undefined) return none
   const collection = document[command]
-  return { command, collection: typeof collection === 'string' ? collection : '' }
+  return {
+    command,
+    collection: typeof collection === 'string' ? collection : '',
+    session: sessionOf(document),
+  }
+}
+
+function sessionOf({ lsid }: Record<string, unknown>): string {
+  const id = typeof lsid === 'object' && lsid !== null && 'id' in lsid ? lsid.id : undefined
+  return id instanceof Binary ? Buffer.from(id.buffer).toString('hex') : ''
 }
