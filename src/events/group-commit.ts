@@ -10,18 +10,18 @@
  */
 import { setTimeout } from 'node:timers/promises'
 import { AnnalsError, errorIdentity } from '../errors.js'
-import { duplicateKeyCode, insertUnordered, WriteConcernError } from '../mongo/insert.js'
+import { duplicateKeyCode, insertSerialized, WriteConcernError } from '../mongo/insert.js'
 import { isMongoUnavailable } from '../mongo/unavailable.js'
 import { FairQueue } from './fair-queue.js'
 import type { EventCollection, StoredEvent } from './store.js'
-import { storedBytes } from './stored-size.js'
+import { storedBson } from './stored-bson.js'
 
 /** `duplicate`: an event with this id stood there before (maybe our own, from a try whose answer was lost). */
 export type CommitOutcome = 'inserted' | 'duplicate'
 
 export interface GroupCommitLimits {
   readonly maxQueuedEvents: number
-  /** Bytes of the queued events as stored (stored-size.ts). */
+  /** Bytes of the queued events as stored. */
   readonly maxQueuedBytes: number
   readonly maxEventsPerWrite: number
   /** A write is one command, which the server takes up to 16 MiB of. */
@@ -44,7 +44,8 @@ export const groupCommitLimits: GroupCommitLimits = {
 }
 
 interface Entry {
-  readonly event: StoredEvent
+  /** The event in BSON. */
+  readonly document: Buffer
   resolve(outcome: CommitOutcome): void
   reject(error: AnnalsError): void
 }
@@ -80,10 +81,11 @@ export class GroupCommitter {
    * @throws AnnalsError `overloaded` where the queue is full, `unavailable` where MongoDB is away
    */
   commit(event: StoredEvent, lane = ''): Promise<CommitOutcome> {
-    const bytes = storedBytes(event)
+    const document = storedBson(event)
+    const bytes = document.length
     if (!this.hasRoom(lane, 1, bytes)) return Promise.reject(overloaded())
     return new Promise((resolve, reject) => {
-      this.#queue.put(lane, { event, resolve, reject }, bytes)
+      this.#queue.put(lane, { document, resolve, reject }, bytes)
       const { maxWrites, secondWriteFrom } = this.limits
       if (this.#active < (this.#queue.waiting >= secondWriteFrom ? maxWrites : 1)) this.#startWriter()
     })
@@ -118,9 +120,9 @@ export class GroupCommitter {
     const giveUpAt = performance.now() + this.limits.giveUpAfterMs
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const refused = await insertUnordered(
+        const refused = await insertSerialized(
           this.events,
-          group.map((entry) => entry.event),
+          group.map((entry) => entry.document),
         )
         group.forEach((entry, index) => {
           const code = refused.get(index)
