@@ -28,6 +28,7 @@ import { withExample, type CliContext, type RegisterCommand } from '../context.j
 import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
 import { verifyCertificate } from '../verify/certificate.js'
+import { everyLogText, organizationsOf, verifyEach } from '../verify/every-log.js'
 import { createLeafProgress, type LeafProgress } from '../verify/progress.js'
 import { publishedKeys } from '../verify/published-keys.js'
 import { anchorText, archiveSummary, archiveText, logText, receiptText, summaryOf } from '../verify/report.js'
@@ -62,7 +63,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     .description('Verify values, records, tree and signature; exits 3 where something does not hold')
     .option(
       '--organization <id>',
-      'whose log, on a server or in an archive (there: default all)',
+      'whose log, on a server (default: all, with an owner’s key) or in an archive (default: all)',
       organizationOf,
     )
     .option('--key <key>', "a reader's key, for a server (default: ANNALS_KEY)")
@@ -124,6 +125,7 @@ export const registerVerify: RegisterCommand = (program, context) => {
     })
   withExample(
     command,
+    'annals verify http://127.0.0.1:4100',
     'annals verify http://127.0.0.1:4100 --organization org_acme --log-key "$(cat log.key)" --save last.checkpoint',
     'annals verify http://127.0.0.1:4100 --organization org_acme --download copy && annals verify copy',
     'annals verify evt_01jd….receipt.json --log-key "$(cat log.key)" --anchor-key "$(cat anchor.key)"',
@@ -141,7 +143,10 @@ async function fromServer(
   const { url, key } = apiAddress(context.loadConfig(), { url: target, key: options.key })
   if (key === undefined) throw new AnnalsError('unauthenticated', 'No key: give --key, or set ANNALS_KEY.')
   const organization = options.organization ?? organizationOfKeys(options.logKey)
-  if (organization === undefined) throw new TrustError('Whose log? Give --organization.')
+  if (organization === undefined) {
+    await everyLog({ url, key, masked: options.masked === true }, options, output)
+    return
+  }
   const common = await commonOptions(options, output, options.download === undefined ? 'verify' : 'download')
   const server = {
     ...common,
@@ -164,6 +169,52 @@ async function fromServer(
       `${String(done.size)} leaves of ${done.origin} are in ${folder}; verify them with: annals verify ${folder}`,
   )
 }
+
+/** @throws TrustError where an option is of one log, or the key may not list organizations */
+async function everyLog(
+  server: { readonly url: string; readonly key: string; readonly masked: boolean },
+  options: Options,
+  output: Output,
+): Promise<void> {
+  const ofOneLog = (['logKey', 'logId', 'generation', 'from', 'save', 'download'] as const).find((name) => {
+    const given = options[name]
+    return Array.isArray(given) ? given.length > 0 : given !== undefined
+  })
+  if (ofOneLog !== undefined)
+    throw new TrustError(`Whose log? ${optionOf(ofOneLog)} is of one: give --organization, too.`)
+  const every = await verifyEach(await organizationsOf(server), async (organization) => {
+    const common = await commonOptions(options, output, `verify ${organization}`)
+    return verifyServer({ ...common, ...server, organization }).finally(common.end)
+  })
+  const { logs, elsewhere, absent } = every
+  output.note(firstUse(server.url))
+  const broken = logs.filter(({ report }) => report.findingCount > 0)
+  output.result(
+    {
+      verdict: verdictOf(broken.length),
+      logs: logs.map(({ organization, report, anchor, keys }) => ({
+        ...{ organization, verdict: verdictOf(report.findingCount), keys, ...report, anchor },
+      })),
+      ...{ elsewhere, absent },
+    },
+    () => everyLogText(every),
+  )
+  const [first] = broken
+  if (first !== undefined) {
+    const { organization, report } = first
+    throw new TamperingError(
+      `${String(broken.length)} of ${String(logs.length)} logs do not hold; ${organization}: ${summaryOf(report.findings, report.findingCount)}`,
+    )
+  }
+  if (absent.length > 0)
+    throw new TrustError(
+      `No log is here of: ${absent.map((one) => one.organization).join(', ')}. What was accepted a moment ago is not sealed yet: try again.`,
+    )
+  for (const { anchor } of logs) requireWitnesses(anchor, options)
+}
+
+/** As it is written: `--log-key`. */
+const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 /** Needs no server, no database and no secret. */
 async function fromArchive(target: string, options: Options, output: Output): Promise<void> {
