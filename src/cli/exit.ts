@@ -76,13 +76,12 @@ export function failureOf(error: unknown): Failure {
     return { exitCode: exitCodes.unreachable, text: `The archive: ${error.message}.`, code: error.code }
   if (error instanceof TrustError) return { exitCode: exitCodes.usage, text: error.message, code: 'trust' }
   if (error instanceof AnnalsError) {
-    const places = error.errors.map(
-      ({ path, message }) => `\n  ${path === '' ? 'the whole' : path}: ${message}`,
-    )
-    return { exitCode: byErrorCode[error.code], text: `${error.detail}${places.join('')}`, code: error.code }
+    const text = `${error.detail}${placesOf(error.errors)}`
+    return { exitCode: byErrorCode[error.code], text, code: error.code }
   }
   if (error instanceof AnnalsClientError) {
-    return { exitCode: byClientCode[error.code], text: error.message, code: error.code }
+    const text = `${error.message}${placesOf(error.problem?.errors ?? [])}`
+    return { exitCode: byClientCode[error.code], text, code: error.code }
   }
   if (isMongoUnavailable(error)) {
     return {
@@ -104,6 +103,10 @@ export function failureOf(error: unknown): Failure {
     error instanceof Error && !(error instanceof MongoError) ? error.message : `${name} ${code ?? ''}`
   return { exitCode: exitCodes.failed, text: text.trim(), code: 'failed' }
 }
+
+/** What is wrong where, a line each. */
+const placesOf = (errors: readonly { readonly path: string; readonly message: string }[]): string =>
+  errors.map(({ path, message }) => `\n  ${path === '' ? 'the whole' : path}: ${message}`).join('')
 
 /** By its shape, so that `--help` need not load Temporal's client: gRPC's DEADLINE_EXCEEDED (4) and UNAVAILABLE (14). */
 function isGrpcUnavailable(error: unknown): boolean {

@@ -16,6 +16,7 @@ import type { Logger } from '../logging.js'
 import type { TemporalConnection } from '../temporal/client.js'
 import type { ErasureCall, ErasureOrganization } from './calls.js'
 import {
+  erasureActions,
   erasureWorkflowId,
   isFinal,
   type ActionReference,
@@ -88,7 +89,7 @@ export function createDecision(deps: DecisionDependencies, startWorkflow: StartR
       const document = await find(request)
       const action = await storeAction(keyset, document, call, act)
       const outcome = action.outcome ?? (await decide(document, action))
-      if (!outcome.applied) throw refusal(outcome.code)
+      if (!outcome.applied) throw refusal(outcome.code, await find(request))
       return viewOf(await find(request))
     },
   }
@@ -215,8 +216,10 @@ function refuseImpossible(
   principal: string,
   at: Date,
 ): void {
-  if (needsSecondPrincipal({ action, facts }) && principal === document.submitter) throw refusal('four_eyes')
-  if (!allows(document, action) || document.evidence.length >= maxEvidence) throw refusal('wrong_state')
+  if (needsSecondPrincipal({ action, facts }) && principal === document.submitter)
+    throw refusal('four_eyes', document)
+  if (!allows(document, action) || document.evidence.length >= maxEvidence)
+    throw refusal('wrong_state', document)
   if (facts.outcome !== undefined && !mayRetire(document, facts.target ?? ''))
     throw new AnnalsError(
       'wrong_state',
@@ -232,10 +235,20 @@ function refuseImpossible(
   }
 }
 
-function refusal(code: ActionAnswer['code']): AnnalsError {
-  return code === 'four_eyes'
-    ? new AnnalsError('four_eyes', 'Who submitted the request cannot decide on it; another officer must.')
-    : new AnnalsError('wrong_state', 'The state of the request does not allow this.')
+function refusal(code: ActionAnswer['code'], document: ErasureRequestDocument): AnnalsError {
+  if (code === 'four_eyes')
+    return new AnnalsError(
+      'four_eyes',
+      'Who submitted the request cannot decide on it; another officer must.',
+    )
+  const possible = erasureActions.filter((action) => allows(document, action))
+  return new AnnalsError(
+    'wrong_state',
+    `The request is in ${document.state}, and that does not allow this. ` +
+      (possible.length === 0
+        ? 'Nothing can be done to it any more.'
+        : `What it allows: ${possible.join(', ')}.`),
+  )
 }
 
 /** The validator of the Update said no. */

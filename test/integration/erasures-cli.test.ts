@@ -62,6 +62,11 @@ test('an officer submits and verifies, a second one approves, and the first one 
     () => annals(world.keys.first, 'show', id),
     ({ out }) => out.includes(': review, due'),
   )
+  const { out: reviewed } = await annals(world.keys.second, 'show', id)
+  expect(reviewed).toContain('  persons: ')
+  expect(reviewed).toContain(
+    `  next: annals erasure approve ${id} --organization ${organizationId}, by another`,
+  )
   const said = ['attest', id, '--target', 'siem', '--statement', 'searched: nothing']
   expect((await annals(world.keys.first, ...said)).exitCode).toBe(0)
   // It has not stopped for it: there is nothing to retire.
@@ -115,7 +120,9 @@ test('show tells of each recipient how it stands, apart', async () => {
 test('refusals of role and state exit with 5, bad words with 2, an address where nobody is with 4', async () => {
   const id = await submitted()
   expect((await annals(world.keys.operator, 'show', id)).exitCode).toBe(5)
-  expect((await annals(world.keys.second, 'approve', id)).exitCode).toBe(5)
+  const early = await annals(world.keys.second, 'approve', id)
+  expect(early.exitCode).toBe(5)
+  expect(early.error).toMatch(/is in (received|identity_pending), .*What it allows: verifyIdentity, /)
   expect((await annals(world.keys.operator, 'retry', id)).exitCode).toBe(5)
   expect((await annals(world.keys.first, 'show', 'erasure_nonsense')).exitCode).toBe(5)
   expect((await annals(world.keys.first, 'extend', id)).exitCode).toBe(2)

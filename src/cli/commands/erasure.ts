@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { InvalidArgumentError, type Command } from 'commander'
-import { z } from 'zod'
 import { createTransport, requestJson } from '../../client/transport.js'
 import { AnnalsError } from '../../errors.js'
 import {
@@ -14,6 +13,7 @@ import {
   type Exemption,
 } from '../../erasure/contract.js'
 import { organizationIdPattern } from '../../organizations/contract.js'
+import { requestText } from '../erasure/report.js'
 import { withExample, type CliContext, type RegisterCommand } from '../context.js'
 import type { Output } from '../output.js'
 import { apiAddress } from '../running.js'
@@ -37,39 +37,6 @@ interface SubmitOptions extends Common {
   readonly recipient: readonly { readonly name: string; readonly url: string }[]
 }
 
-/** What is read of an answer for its text form; `--json` prints the whole. */
-const answerSchema = z.looseObject({
-  id: z.string(),
-  organizationId: z.string(),
-  state: z.string(),
-  dueAt: z.string(),
-  overdue: z.boolean(),
-  duplicateOf: z.string().nullable(),
-  needsOperator: z.looseObject({ reason: z.string(), targets: z.array(z.string()) }).nullable(),
-  scope: z
-    .looseObject({
-      targets: z.array(
-        z.object({ target: z.string(), status: z.string(), items: z.number(), held: z.number() }),
-      ),
-    })
-    .nullish(),
-  recipients: z
-    .array(
-      z.looseObject({
-        position: z.number(),
-        status: z.string(),
-        attempts: z.number(),
-        nextAttemptAt: z.string().nullable(),
-        lastStatus: z.number().nullable(),
-        lastFailure: z.string().nullable(),
-      }),
-    )
-    .optional(),
-  evidence: z
-    .array(z.looseObject({ event: z.string(), at: z.string(), by: z.string().nullable() }))
-    .optional(),
-})
-
 export const registerErasure: RegisterCommand = (program, context) => {
   const erasure = program
     .command('erasure')
@@ -92,7 +59,7 @@ export const registerErasure: RegisterCommand = (program, context) => {
     )
     .option(
       '--confirm <position>',
-      'remove this identifier’s hits in clear text too; repeatable',
+      'all persons that this identifier leads to are meant, and its hits in clear text; repeatable',
       countOf,
       [],
     )
@@ -267,49 +234,7 @@ function call(
 }
 
 function print(output: Output, answer: unknown): void {
-  output.result(answer, () => textOf(answerSchema.parse(answer)))
-}
-
-function textOf(request: z.infer<typeof answerSchema>): string {
-  const {
-    id,
-    organizationId,
-    state,
-    dueAt,
-    overdue,
-    duplicateOf,
-    needsOperator,
-    scope,
-    recipients = [],
-    evidence = [],
-  } = request
-  return [
-    `${id}: ${state}${duplicateOf === null ? '' : ` of ${duplicateOf}`}, due ${dueAt}${overdue ? ', OVERDUE' : ''}`,
-    ...(needsOperator === null
-      ? []
-      : [`  needs an operator: ${[needsOperator.reason, ...needsOperator.targets].join(', ')}`]),
-    ...(scope?.targets ?? []).map(
-      ({ target, status, items, held }) =>
-        `  ${target}: ${status === 'counted' ? String(items) : status}${held === 0 ? '' : `, ${String(held)} held`}`,
-    ),
-    ...recipients.map(recipientLine),
-    ...(state.startsWith('completed')
-      ? [`  certificate: annals erasure certificate ${id} --organization ${organizationId}`]
-      : []),
-    ...evidence.map(({ at, event, by }) => `  ${at}  ${event}  ${by ?? 'annals'}`),
-  ].join('\n')
-}
-
-type RecipientAnswer = NonNullable<z.infer<typeof answerSchema>['recipients']>[number]
-
-function recipientLine(recipient: RecipientAnswer): string {
-  const { position, status, attempts, nextAttemptAt, lastStatus, lastFailure } = recipient
-  const last = lastStatus === null ? lastFailure : String(lastStatus)
-  return [
-    `  recipient ${String(position)}: ${status}, ${String(attempts)} ${attempts === 1 ? 'attempt' : 'attempts'}`,
-    ...(last === null ? [] : [`last ${last}`]),
-    ...(nextAttemptAt === null ? [] : [`next ${nextAttemptAt}`]),
-  ].join(', ')
+  output.result(answer, () => requestText(answer))
 }
 
 /** Now, in the zone of this machine: the month is counted in the officer's own calendar. */
