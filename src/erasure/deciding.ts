@@ -218,8 +218,9 @@ function refuseImpossible(
 ): void {
   if (needsSecondPrincipal({ action, facts }) && principal === document.submitter)
     throw refusal('four_eyes', document)
-  if (!allows(document, action) || document.evidence.length >= maxEvidence)
-    throw refusal('wrong_state', document)
+  if (!allows(document, action)) throw refusal('wrong_state', document)
+  if (document.evidence.length >= maxEvidence)
+    throw new AnnalsError('wrong_state', 'As much was done to this request as it can keep evidence of.')
   if (facts.outcome !== undefined && !mayRetire(document, facts.target ?? ''))
     throw new AnnalsError(
       'wrong_state',

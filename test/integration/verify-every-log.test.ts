@@ -1,7 +1,10 @@
 /** `annals verify SERVER` without an organization looks at every log of it. */
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it, onTestFinished } from 'vitest'
 import { childEnvironment } from '../../src/config.js'
 import { AnnalsClientError } from '../../src/client/index.js'
 import { verifyEach } from '../../src/cli/verify/every-log.js'
@@ -11,10 +14,12 @@ import { documentOf, useSealedLogs, type SealedLog } from '../support/sealed-log
 const cli = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 const { world, sealedLog, leafOf } = useSealedLogs()
 
-const run = (key: string, ...options: string[]) =>
+const run = (key: string, ...options: string[]) => runAt(world().url, key, ...options)
+
+const runAt = (url: string, key: string, ...options: string[]) =>
   new Promise<{ code: number; out: string; error: string }>((resolve) => {
     const environment = childEnvironment({ ANNALS_KEY: key })
-    const args = [cli, 'verify', world().url, ...options]
+    const args = [cli, 'verify', url, ...options]
     execFile(process.execPath, args, { env: environment }, (failure, out, error) => {
       resolve({ code: failure === null ? 0 : Number(failure.code), out, error })
     })
@@ -33,6 +38,19 @@ it('verifies each, says so in a line, and trusts none of them unasked', async ()
   expect([code, out.split('\n').filter((line) => line.startsWith('intact')).length]).toEqual([0, 3])
   expect(out).toMatch(new RegExp(`^intact +${one.org} +\\d+ +\\d+ +\\d+ intact +not anchored$`, 'm'))
   expect(error).toContain('trusted at first use')
+  const unseen = await run(world().ownerKey, '--witnesses', '1')
+  expect([unseen.code, unseen.error]).toEqual([1, expect.stringContaining('_annals holds, and 1 witnesses')])
+})
+
+it('does not call a server intact that names no log', async () => {
+  const empty = createServer((_request, response) => {
+    response.setHeader('content-type', 'application/json').end('{"data":[],"nextCursor":null}')
+  })
+  await once(empty.listen(0, '127.0.0.1'), 'listening')
+  onTestFinished(() => void empty.close())
+  const { port } = empty.address() as AddressInfo
+  const { code, out, error } = await runAt(`http://127.0.0.1:${String(port)}`, world().ownerKey)
+  expect([code, out, error]).toEqual([2, '', expect.stringContaining('nothing was verified')])
 })
 
 it('says whose it is where the key may not know, or an option is of one log', async () => {

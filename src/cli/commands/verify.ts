@@ -187,7 +187,11 @@ async function everyLog(
     return verifyServer({ ...common, ...server, organization }).finally(common.end)
   })
   const { logs, elsewhere, absent } = every
+  if (logs.length + absent.length === 0)
+    throw new TrustError('The server names no organization that has a log here: nothing was verified.')
   output.note(firstUse(server.url))
+  if (options.anchorKey.length === 0 && logs.some(({ anchor }) => anchor.state === 'anchored'))
+    output.note(firstUseOfAnchor)
   const broken = logs.filter(({ report }) => report.findingCount > 0)
   output.result(
     {
@@ -210,7 +214,7 @@ async function everyLog(
     throw new TrustError(
       `No log is here of: ${absent.map((one) => one.organization).join(', ')}. What was accepted a moment ago is not sealed yet: try again.`,
     )
-  for (const { anchor } of logs) requireWitnesses(anchor, options)
+  for (const { organization, anchor } of logs) requireWitnesses(anchor, options, organization)
 }
 
 /** As it is written: `--log-key`. */
@@ -307,11 +311,11 @@ const anchorOptions = ({ anchorKey, witnessKey, logId, witnesses }: Options): An
 })
 
 /** @throws UnwitnessedError */
-function requireWitnesses({ state, cosignedBy }: AnchorReport, { witnesses }: Options): void {
+function requireWitnesses({ state, cosignedBy }: AnchorReport, { witnesses }: Options, whose = 'It'): void {
   if (witnesses === undefined || (state === 'anchored' && cosignedBy.length >= witnesses)) return
   const seen = state === 'anchored' ? `${String(cosignedBy.length)} have cosigned it` : 'it is not anchored'
   throw new UnwitnessedError(
-    `It holds, and ${String(witnesses)} witnesses were asked for: ${seen}. Try again in a minute.`,
+    `${whose} holds, and ${String(witnesses)} witnesses were asked for: ${seen}. Try again in a minute.`,
   )
 }
 
