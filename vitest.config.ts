@@ -20,6 +20,10 @@ export default defineConfig({
           name: 'servers',
           include: ['test/**/*.test.ts'],
           exclude: pureTests,
+          // Real servers on a machine that others use too: the longest of these takes a minute on a slow day.
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          expect: { poll: { timeout: 60_000 } },
           globalSetup: ['test/support/global-setup.ts'],
         },
       },

@@ -85,7 +85,7 @@ test('an archived event is answered as a hot one, with and without the grant, to
   // Records may leave MongoDB too.
   await db.collection(collectionNames.logEntries).deleteMany({ organizationId })
   expect(await everything(organizationId, asked, size)).toEqual(before)
-}, 60_000)
+})
 
 const detail = (organizationId: string, id: string) => get(`/v1/organizations/${organizationId}/events/${id}`)
 

@@ -51,7 +51,7 @@ test('a range whose events are too large ends earlier, at a tile, and everything
   for (const { hotBytes } of segments) expect(hotBytes).toBeLessThanOrEqual(maxHotBytes)
   await drainUntilSealed(world.api.core, organizationId)
   expect((await checkRetained(world, organizationId, accepted)).archived).toBe(701)
-}, 60_000)
+})
 
 test('a tile is never too large, and an export that was shortened meanwhile is not kept', async () => {
   const organizationId = 'org_shortened'
@@ -81,7 +81,7 @@ test('a tile is never too large, and an export that was shortened meanwhile is n
   }
   await drainUntilSealed(world.api.core, organizationId)
   expect((await checkRetained(world, organizationId, accepted)).archived).toBe(range.to)
-}, 60_000)
+})
 
 test('a worker that was overtaken takes nothing back of what the one that overtook it read back', async () => {
   const organizationId = 'org_overtaken'

@@ -139,7 +139,7 @@ describe.each(archiveKinds)('with the archive in %s', (kind) => {
     const file = join(world.config.dataDirectory, 'certificate.json')
     await writeFile(file, certificate.text)
     expect((await annals(world, 'verify', file, '--url', world.url)).code).toBe(0)
-  }, 120_000)
+  })
 })
 
 interface Places {

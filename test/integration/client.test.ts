@@ -236,7 +236,7 @@ describe('a stream', () => {
     expect(await stored('org_cut')).toBe(2_500)
     expect(connections).toBe(4)
     cutting.close()
-  }, 180_000)
+  })
 
   test('ends at the limit of refusals, and above one stream of the server goes on', async () => {
     const bad = Array.from({ length: 2_500 }, () => event('org_bad', { action: 'a b' }))

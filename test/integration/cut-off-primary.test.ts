@@ -22,13 +22,13 @@ let world: World
 beforeAll(async () => {
   set = await startReplicaSet()
   world = await openWorld({ environment: { ANNALS_MONGODB_URI: set.uri } })
-}, 120_000)
+})
 afterAll(async () => {
   await world.close()
   await set.close()
-}, 60_000)
+})
 
-const waiting = { timeout: 60_000, interval: 20 }
+const waiting = { interval: 20 }
 const core = () => world.api.core
 
 /** What a member has itself, whatever the others have. */
@@ -133,7 +133,6 @@ describe('sealing', () => {
       await allAgree(organizationId)
       if (sealer === 'lives') await victim.close()
     },
-    180_000,
   )
 })
 
@@ -198,7 +197,7 @@ test('an entry of the anchor log that only a cut-off primary has is shown to no 
   expect(witness.answers).toEqual([200, 200])
   expect(await oracle.findings([witness.key])).toEqual([])
   await witness.stop()
-}, 180_000)
+})
 
 describe('intake', () => {
   test('whose primary is cut off acknowledges nothing that is rolled back, and everything that stays', async () => {
@@ -238,7 +237,7 @@ describe('intake', () => {
     await drainPatiently(organizationId)
     expect(await oracle.findings(acknowledged)).toEqual([])
     await allAgree(organizationId)
-  }, 180_000)
+  })
 
   test('that dies with its primary has told nobody, and what only that primary had is gone', async () => {
     const organizationId = 'org_cut_killed'
@@ -280,5 +279,5 @@ describe('intake', () => {
     await allAgree(organizationId)
     // Its creation, and what was acknowledged.
     expect(await eventsOn(primary, organizationId)).toBe(acknowledged.length + 1)
-  }, 180_000)
+  })
 })

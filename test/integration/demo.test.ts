@@ -73,7 +73,7 @@ describe('annals demo', () => {
     expect(first.organizations.map(({ stored }) => stored)).toEqual(
       sampleOrganizations().map(({ lines }) => lines.length),
     )
-    await expect.poll(() => actions('org_brightleaf'), { timeout: 20_000 }).toContain('annals.scan.finished')
+    await expect.poll(() => actions('org_brightleaf')).toContain('annals.scan.finished')
     const before = await actions('org_brightleaf')
     const again = resultSchema.parse(JSON.parse((await demo('--json', '--key', world.ownerKey)).out))
     expect(again.organizations.every(({ stored }) => stored === 0)).toBe(true)

@@ -96,7 +96,7 @@ describe.runIf(!absent)('of a bucket', () => {
       'archive: object lock': warning('s3:BypassGovernanceRetention'),
     })
     expect(await leftIn('locked')).toEqual([])
-  }, 60_000)
+  })
 
   test('without versions, it says what that means, and that a lock asked for is none', async () => {
     const url = await s3.createBucket('plain', 'plain')
@@ -109,7 +109,7 @@ describe.runIf(!absent)('of a bucket', () => {
       'archive: object lock': failed('no object can be put under lock'),
     })
     expect(await leftIn('plain')).toEqual([])
-  }, 60_000)
+  })
 
   test('that locks everything by default, it says that nothing could be erased', async () => {
     const url = await s3.createBucket('default')
@@ -128,5 +128,5 @@ describe.runIf(!absent)('of a bucket', () => {
       'archive: versions': failed('no default retention'),
       'archive: object lock': failed('default retention of the bucket'),
     })
-  }, 60_000)
+  })
 })

@@ -128,7 +128,7 @@ describe('an archive that is not there', () => {
     await run.scope()
     expect(await run.toVerified()).toBe('clean')
     await check(run, ids, 'end')
-  }, 60_000)
+  })
 
   test('when the keys are to go: they stay', async () => {
     const ids = await seed('org_away_keys')
@@ -143,7 +143,7 @@ describe('an archive that is not there', () => {
     await run.erasing.erase(run, nothing)
     expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' })
     await check(run, ids, 'end')
-  }, 60_000)
+  })
 
   test('when its turn comes: the keys are gone, which is recorded, and the request waits for it by its name', async () => {
     const ids = await seed('org_away_late')
@@ -175,7 +175,7 @@ describe('an archive that is not there', () => {
     await run.erasing.erase(run, nothing)
     expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' })
     await check(run, ids, 'end')
-  }, 60_000)
+  })
 })
 
 test('what is left in an object that no segment names is found by the second reader, and goes when it is tried again', async () => {
@@ -196,4 +196,4 @@ test('what is left in an object that no segment names is found by the second rea
   await run.erasing.erase(run, nothing)
   expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' })
   await check(run, ids, 'end')
-}, 60_000)
+})

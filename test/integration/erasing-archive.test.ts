@@ -105,7 +105,7 @@ async function forgetsThePerson(world: World, organizationId: string): Promise<v
 
 test('a person who is archived, hot and pending is forgotten in one organization, and whole in another', async () => {
   await forgetsThePerson(world, 'org_archived')
-}, 120_000)
+})
 
 const absent = versitygwBinary === undefined
 if (absent) test('erasure in S3 is tested where versitygw is', (context) => context.skip(absentVersitygw))
@@ -124,7 +124,7 @@ describe.runIf(!absent)('in a bucket that keeps every version', () => {
 
   test('no version of any object holds anything of the person afterwards', async () => {
     await forgetsThePerson(bucket, 'org_bucket')
-  }, 180_000)
+  })
 })
 
 /** Does something else right before a target has its turn. */
@@ -161,7 +161,7 @@ describe('what moves while a person is erased does not escape', () => {
     expect(await run.toVerified()).toBe('clean')
     expect(await hitsOf(world, organizationId)).toEqual([])
     expect(await revisions(world, organizationId)).toEqual([2])
-  }, 60_000)
+  })
 
   test('a range that was exported before, and is recorded by nobody: its bytes go, and the run writes it again', async () => {
     const organizationId = 'org_exported'
@@ -184,7 +184,7 @@ describe('what moves while a person is erased does not escape', () => {
     await archiveRange(archiver, range)
     expect(await hitsOf(world, organizationId)).toEqual([])
     expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' })
-  }, 60_000)
+  })
 
   test('a restore that read the archive before the removal, and stores what it read after it', async () => {
     const organizationId = 'org_restoring'
@@ -237,7 +237,7 @@ describe('what moves while a person is erased does not escape', () => {
     expect(await restored.countDocuments({ organizationId })).toBeGreaterThan(4)
     expect(await hitsOf(world, organizationId)).toEqual([])
     expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'clean' })
-  }, 60_000)
+  })
 })
 
 test('what is restored when a person is erased is erased there, too', async () => {
@@ -260,7 +260,7 @@ test('what is restored when a person is erased is erased there, too', async () =
   )
   expect(await run.toVerified()).toBe('clean')
   expect(await hitsOf(world, organizationId)).toEqual([])
-}, 60_000)
+})
 
 describe('what may not go yet', () => {
   const hold = async (organizationId: string, action: string) => {
@@ -289,7 +289,7 @@ describe('what may not go yet', () => {
     await world.request('POST', `/v1/organizations/${organizationId}/holds/${id}/release`)
     expect(await run.toVerified()).toBe('clean')
     expect(await hitsOf(world, organizationId)).toEqual([])
-  }, 60_000)
+  })
 
   test('an archived event that is held stays under the key of the request, and is counted', async () => {
     const organizationId = 'org_archive_part'
@@ -310,7 +310,7 @@ describe('what may not go yet', () => {
       findings: [],
       fields: { withheld: 1, erased: 1, missing: 0 },
     })
-  }, 60_000)
+  })
 
   test('archived text that names another person too stays where the request asks for a review', async () => {
     const organizationId = 'org_archive_joint'
@@ -324,5 +324,5 @@ describe('what may not go yet', () => {
       (event) => (event as { description?: unknown }).description,
     )
     expect(texts.filter((text) => text !== undefined)).toEqual([`${person.email} wrote to else@acme.example`])
-  }, 60_000)
+  })
 })

@@ -137,7 +137,7 @@ describe('events of the person that keep coming', () => {
       state.stopped = true
       await Promise.allSettled([...clients, seals])
     }
-  }, 120_000)
+  })
 })
 
 test('a hold that is placed while the fence goes up is seen by it: nobody is fenced', async () => {

@@ -73,4 +73,4 @@ test('a line with the person’s e-mail blocks completion with the file and the 
   const { reading, removed } = await core.erasing.deps.progress.read({ organizationId, requestId: id })
   expect(reading?.places).toContainEqual({ kind: 'log_files', name: 'log_files', read: 1 })
   expect(removed?.['log_files']).toMatchObject({ items: 0 })
-}, 90_000)
+})

@@ -46,7 +46,7 @@ describe.runIf(!absent)('with the archive in S3', () => {
       reason: 'archive_unavailable',
     })
     expect((await run.deps.progress.read(run)).steps.subject_erased?.doneAt).toBeDefined()
-  }, 60_000)
+  })
 
   test('the doctor warns of a profile that can write', async () => {
     const { archive } = world.config

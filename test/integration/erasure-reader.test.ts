@@ -25,7 +25,7 @@ beforeAll(async () => {
       ANNALS_MONGODB_READER_URI: readerUri,
     },
   })
-}, 120_000)
+})
 afterAll(async () => {
   await world.close()
   await guarded.close()

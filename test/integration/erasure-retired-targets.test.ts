@@ -173,7 +173,7 @@ test('an archive that is gone for good is retired: all the rest is erased and ve
   } finally {
     await back()
   }
-}, 60_000)
+})
 
 test('a retired archive that is there again is erased and verified like any other', async () => {
   const organizationId = 'org_archive_back'
@@ -185,7 +185,7 @@ test('a retired archive that is there again is erased and verified like any othe
   expect(await run.toVerified()).toBe('clean')
   expect((await readingOf(run))?.retired).toEqual([])
   expect(await hitsOf(world, organizationId)).toEqual([])
-}, 60_000)
+})
 
 test('one that comes back with the person in it blocks: what was said of it was not so', async () => {
   const organizationId = 'org_archive_lied'
@@ -203,7 +203,7 @@ test('one that comes back with the person in it blocks: what was said of it was 
     await back()
   }
   expect(await run.erasing.verify(run, nothing)).toEqual({ result: 'residue', targets: ['archive_content'] })
-}, 60_000)
+})
 
 test('histories that Temporal does not give are retired likewise, and read whenever it does', async () => {
   const organizationId = 'org_histories'

@@ -75,7 +75,7 @@ test('another officer retires a target that a request has stopped for, and the r
   const { text } = await world.request('GET', `/v1/organizations/${organizationId}/events?${query}`)
   expect(text).toContain('"target":"crm_mirror"')
   expect(text).not.toContain('OPS-118')
-}, 60_000)
+})
 
 test('nothing is retired of a request that has not stopped for it, and a repeat of a retirement counts once', async () => {
   const id = await world.toReview()
@@ -97,7 +97,7 @@ test('nothing is retired of a request that has not stopped for it, and a repeat 
   expect([one.status, two.status]).toEqual([200, 200])
   expect((await world.show(other))['attestations']).toHaveLength(1)
   world.answers.fence = () => ({ result: 'fenced' })
-}, 60_000)
+})
 
 test('a request that has stopped for what is left in a target retires nothing', async () => {
   world.answers.verify = () => ({ result: 'residue', targets: ['archive_content'] })
@@ -109,4 +109,4 @@ test('a request that has stopped for what is left in a target retires nothing', 
       code: 'wrong_state',
     })
   world.answers.verify = () => ({ result: 'clean' })
-}, 60_000)
+})

@@ -214,7 +214,7 @@ describe.each(away.filter(({ erases }) => erases !== false).map(nameOf))('%s', (
     await leaveBehind(work)
     const target = targetNamed(core.erasing.deps.targets, name)
     await checkTarget({ core, work, target, canaries })
-  }, 60_000)
+  })
 })
 
 describe.each(away.filter(({ erases }) => erases === false).map(nameOf))('%s', (name) => {

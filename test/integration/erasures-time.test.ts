@@ -52,7 +52,7 @@ async function pass(ms: number): Promise<void> {
 
 const asSecond = () => ({ key: world.keys.second })
 const asOperator = () => ({ key: world.keys.operator })
-const inWords = { timeout: 20_000, interval: 50 }
+const inWords = { interval: 50 }
 const reaches = (id: string, state: string) =>
   expect.poll(async () => (await world.show(id)).state, inWords).toBe(state)
 const hears = (id: string, actions: readonly string[]) =>

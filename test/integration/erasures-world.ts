@@ -269,7 +269,7 @@ export async function openedHistory(world: ErasureWorld, id: string): Promise<st
 
 /** Asks again until it holds. */
 export async function eventually<T>(look: () => Promise<T>, holds: (seen: T) => boolean): Promise<T> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     const seen = await look()
     if (holds(seen)) return seen

@@ -98,7 +98,7 @@ test('one sweep archives what is years old and lets it expire, of each organizat
   await Promise.all([sweep('retention/sweep/one'), sweep('retention/sweep/two')])
   for (const id of organizations) {
     await expect
-      .poll(async () => (await expiryRuns(id))[0], { timeout: 60_000 })
+      .poll(async () => (await expiryRuns(id))[0])
       .toMatchObject({ state: 'done', step: 'done', counts: { deleted: 300, held: 0 } })
     await drainUntilSealed(world.api.core, id)
     expect(await checkRetained(world, id, accepted.get(id) ?? [])).toMatchObject({ expired: 300 })
@@ -112,7 +112,7 @@ test('one sweep archives what is years old and lets it expire, of each organizat
   expect(described.typedSearchAttributes.get(organizationAttribute)).toBe('org_old_a')
   expect(described.typedSearchAttributes.get(kindAttribute)).toBe('retention')
   expect(described.typedSearchAttributes.get(phaseAttribute)).toBe('done')
-}, 120_000)
+})
 
 test('a deletion that the archive refuses stops by its name, and goes on when it is asked for again', async () => {
   const organizationId = 'org_refused'
@@ -131,9 +131,7 @@ test('a deletion that the archive refuses stops by its name, and goes on when it
   locked = false
   await temporal.client.workflow.getHandle(workflowId).result()
   await start()
-  await expect
-    .poll(async () => (await expiryRuns(organizationId))[0]?.state, { timeout: 60_000 })
-    .toBe('done')
+  await expect.poll(async () => (await expiryRuns(organizationId))[0]?.state).toBe('done')
   await drainUntilSealed(world.api.core, organizationId)
   expect(await checkRetained(world, organizationId, accepted)).toMatchObject({ expired: 3 })
 }, 240_000)
@@ -164,10 +162,10 @@ test('records that are due follow their content, by the sweep, as runs of their 
       (await world.request('GET', `/v1/organizations/${organizationId}/retention/runs?kind=record_expiry`))
         .body as { data: object[] }
     ).data
-  await expect.poll(runs, { timeout: 60_000 }).toMatchObject([{ state: 'done', counts: { deleted: 5 } }])
+  await expect.poll(runs).toMatchObject([{ state: 'done', counts: { deleted: 5 } }])
   await drainUntilSealed(core, organizationId)
   expect(await checkRetained(world, organizationId, accepted)).toMatchObject({
     expired: 5,
     recordsExpired: 5,
   })
-}, 120_000)
+})

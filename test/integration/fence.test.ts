@@ -75,7 +75,7 @@ test('a process that sleeps through the fence neither writes nor reads under the
 
   // Many are under way when it stops: between the look at the lease and the commit, and between the commit and the answer.
   const burst = Array.from({ length: 300 }, (_, number) => send(`burst-${String(number)}`))
-  await expect.poll(() => answers.length, { interval: 1, timeout: 20_000 }).toBeGreaterThan(5)
+  await expect.poll(() => answers.length, { interval: 1 }).toBeGreaterThan(5)
   child?.kill('SIGSTOP')
   await run.erasing.fence(run, () => undefined)
   await run.erasing.prepare(run, () => undefined)
@@ -118,4 +118,4 @@ test('a process that sleeps through the fence neither writes nor reads under the
     if (actor['subject'] === old) expect(actor).toEqual({ type: 'user', subject: old, erased: true })
     else expect(actor).toMatchObject({ name: person.name })
   }
-}, 60_000)
+})

@@ -247,7 +247,7 @@ describe('the command', () => {
     expect(statSync(file).size).toBe(
       (JSON.parse(readFileSync(`${file}.annals-import.json`, 'utf8')) as { offset: number }).offset,
     )
-  }, 180_000)
+  })
 
   test('leaves with the pinned exit codes', async () => {
     const file = fileOf(text('org_exit', 0, 3))

@@ -93,7 +93,7 @@ describe.skipIf(!hasGo())('the Go judge (skipped where there is no Go)', () => {
         expect(text).toMatch(/, [1-9]\d* receipts/)
       }
     }
-  }, 180_000)
+  })
 
   it('goes along with a rotation of the log’s key', async () => {
     await rotateSigningKey(world.api.core, { purpose: 'checkpoint' })
@@ -137,7 +137,7 @@ describe.skipIf(!hasGo())('the Go judge (skipped where there is no Go)', () => {
         expect(Number(anchored)).toBeLessThan(Number(receipts))
       }
     }
-  }, 180_000)
+  })
 
   it('refuses an anchor by keys that are not the anchor log’s, and names what was edited of the anchor log', async () => {
     const [org = '', other = ''] = organizations

@@ -80,7 +80,7 @@ test('nobody is refused while it runs, and whoever slept through it stores nobod
     throw new Error('a request was never taken')
   }
   const burst = Array.from({ length: 300 }, (_, number) => insist(`asleep-${String(number)}`))
-  await expect.poll(() => stored.size, { interval: 1, timeout: 20_000 }).toBeGreaterThan(5)
+  await expect.poll(() => stored.size, { interval: 1 }).toBeGreaterThan(5)
   child?.kill('SIGSTOP')
 
   let running = true
@@ -115,4 +115,4 @@ test('nobody is refused while it runs, and whoever slept through it stores nobod
     expect(await directory.countDocuments({ subject: _id.slice(organizationId.length + 1) }), _id).toBe(0)
   expect((await rotate(() => rotatorOf(core, world.config), { run: 'next' })).removed).toEqual([2])
   await checkOnlyPeriod(core, 3)
-}, 120_000)
+})

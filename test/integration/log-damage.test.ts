@@ -23,7 +23,7 @@ beforeAll(async () => {
     const located = await world.api.core.sealing.store.locate(org, event.id)
     byIndex.set(located?.index ?? -1, event)
   }
-}, 60_000)
+})
 afterAll(() => world.close())
 
 const eventAt = (index: number): Acknowledged => {

@@ -135,9 +135,11 @@ describe('with auto-provisioning', () => {
     expect((await other.organizations.require('org_slow')).detection).toBe('flag')
     await put('org_slow', { detection: 'reject' })
     expect((await world.api.core.organizations.require('org_slow')).detection).toBe('reject')
-    const changedAt = Date.now()
-    while ((await other.organizations.require('org_slow')).detection === 'flag') {
-      expect(Date.now() - changedAt).toBeLessThan(5_500)
+    const changedMs = Date.now()
+    for (;;) {
+      const askedMs = Date.now()
+      if ((await other.organizations.require('org_slow')).detection === 'reject') break
+      expect(askedMs - changedMs).toBeLessThan(5_000)
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
     await other.close()

@@ -127,7 +127,7 @@ test('whatever call fails, a value is gone only behind a sealed event, and the n
     action: 'annals.field.redacted',
   })
   expect(report.fields.erased).toBe(said)
-}, 120_000)
+})
 
 /** What removes, over a writer of its own: for faults in it. */
 function removalOf(wrap: <T extends object>(target: T, methods: readonly (keyof T)[]) => T) {
@@ -195,7 +195,7 @@ test('an archived event loses its field in every version of its segment, whateve
   const report = await desk.verify(organization)
   expect(report.findings).toEqual([])
   expect(report.fields).toMatchObject({ erased: 3 * redacted, missing: 0 })
-}, 120_000)
+})
 
 test('what an archive run read before the redaction is never recorded', async () => {
   const organization = 'org_moving'

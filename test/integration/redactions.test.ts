@@ -112,7 +112,7 @@ test('a secret in a description goes on the word of two officers, and every proo
     reason: 'again',
   })
   expect([again.status, (again.body as { code: string }).code]).toEqual([409, 'wrong_state'])
-}, 60_000)
+})
 
 test('bad input, wrong roles, one pair of eyes and unknown ids change nothing', async () => {
   const organization = 'org_input'
@@ -210,4 +210,4 @@ test('bad input, wrong roles, one pair of eyes and unknown ids change nothing', 
       action: 'annals.field.redacted',
     }),
   ).toBe(1)
-}, 60_000)
+})

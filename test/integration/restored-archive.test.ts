@@ -109,7 +109,7 @@ test('archive and key store do not bring back who was erased, nor what a hold ha
   expect((await verifyServer(options)).report.findings).toEqual([])
   // Again changes nothing.
   expect(await applyErasures(world.config, logger)).toMatchObject({ entries: 0 })
-}, 120_000)
+})
 
 test('text that a hold keeps goes with the hold, also in a database that the erasure was applied to again', async () => {
   const { core } = world.api
@@ -139,4 +139,4 @@ test('text that a hold keeps goes with the hold, also in a database that the era
   expect(await releasing.keeping(organizationId, '')).toEqual([{ organizationId, requestId: run.requestId }])
   expect(await releasing.release(run, sevenDays, nothing)).toEqual({ result: 'released' })
   expect(await rawHits(core, organizationId, [canary.name])).toEqual([])
-}, 60_000)
+})

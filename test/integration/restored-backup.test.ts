@@ -241,7 +241,7 @@ test('an application that breaks off anywhere is finished by the next one', asyn
     'moveTo',
   ])
     for (const when of ['before', 'after']) expect([...broken]).toContain(`${name} ${when}`)
-}, 120_000)
+})
 
 test('a ledger that was set back is an alarm by its name, and takes no further erasure', async () => {
   const { core } = world.api

@@ -80,12 +80,12 @@ async function restored(changes: object = {}): Promise<RestoreView> {
   const answer = await ask(changes)
   expect(answer.status, answer.text).toBe(202)
   const { id } = answer.body as RestoreView
-  await expect.poll(async () => (await look(id)).state, { timeout: 60_000 }).toBe('restored')
+  await expect.poll(async () => (await look(id)).state).toBe('restored')
   return look(id)
 }
 
 async function ended(id: string): Promise<RestoreView> {
-  await expect.poll(async () => (await look(id)).endedAt, { timeout: 60_000 }).not.toBeNull()
+  await expect.poll(async () => (await look(id)).endedAt).not.toBeNull()
   return look(id)
 }
 
@@ -188,7 +188,7 @@ test('what it is asked with is checked, by whom and once for each key', async ()
     code: 'idempotency_conflict',
   })
   // There is nothing in that month: it is restored, and empty.
-  await expect.poll(async () => (await look(id)).state, { timeout: 60_000 }).toBe('restored')
+  await expect.poll(async () => (await look(id)).state).toBe('restored')
   expect(await look(id)).toMatchObject({ counts: { leaves: 0, events: 0 } })
   expect((await world.request('GET', `${base}/archive/restores/restore_x`)).status).toBe(404)
   expect((await world.request('GET', `${base}/archive/restores/${newId('restore')}`)).status).toBe(404)
@@ -217,9 +217,7 @@ test('altered bytes fail a restore by name: nothing of it stays, and nothing els
     const { id } = (await ask()).body as RestoreView
     const { workflowId } = await ended(id)
     expect(await look(id)).toMatchObject({ state: 'failed', failure: 'archive_damaged' })
-    await expect
-      .poll(() => runOf(workflowId), { timeout: 60_000 })
-      .toMatchObject({ state: 'failed', reason: 'archive_altered' })
+    await expect.poll(() => runOf(workflowId)).toMatchObject({ state: 'failed', reason: 'archive_altered' })
     expect(await rowsOf()).toEqual([])
     const [event] = await core.events
       .find({ organizationId, action: 'annals.archive.restored', outcome: 'failure' })

@@ -90,7 +90,6 @@ describe.each(archiveKinds)('with the archive in %s', (kind) => {
       }
       expect(failed).toBeGreaterThan(15)
     },
-    180_000,
   )
 
   /** Answers other bytes than it keeps. */

@@ -128,7 +128,7 @@ test('two sweeps at once move all that is due, once, one segment of each organiz
     const segments = await segmentsOf(world.api.core).countDocuments(logged)
     expect((events.body as { data: unknown[] }).data).toHaveLength(segments)
   }
-}, 120_000)
+})
 
 test('a run that cannot go on says why, keeps everything hot, and goes on when it is asked for again', async () => {
   const organizationId = 'org_stopped'
@@ -138,16 +138,14 @@ test('a run that cannot go on says why, keeps everything hot, and goes on when i
   const answer = await start()
   expect(answer.status, answer.text).toBe(202)
   await expect
-    .poll(async () => (await runsOf(organizationId)).data[0], { timeout: 60_000 })
+    .poll(async () => (await runsOf(organizationId)).data[0])
     .toMatchObject({ state: 'needs_operator', reason: 'archive_altered', step: 'exporting' })
   expect((await checkRetained(world, organizationId, accepted)).archived).toBe(0)
   broken = undefined
   const { workflowId } = answer.body as { workflowId: string }
   await temporal.client.workflow.getHandle(workflowId).result()
   await start()
-  await expect
-    .poll(async () => (await runsOf(organizationId)).data[0]?.state, { timeout: 60_000 })
-    .toBe('done')
+  await expect.poll(async () => (await runsOf(organizationId)).data[0]?.state).toBe('done')
   expect((await runsOf(organizationId)).data[1]?.state).toBe('superseded')
   await drainUntilSealed(world.api.core, organizationId)
   const [segment] = await segmentsOf(world.api.core).find({ organizationId }).toArray()
@@ -157,7 +155,7 @@ test('a run that cannot go on says why, keeps everything hot, and goes on when i
   expect(described.typedSearchAttributes.get(organizationAttribute)).toBe(organizationId)
   expect(described.typedSearchAttributes.get(kindAttribute)).toBe('retention')
   expect(described.typedSearchAttributes.get(phaseAttribute)).toBe('done')
-}, 120_000)
+})
 
 test('an operator has a run that stands still take its steps again at once, and sees how far each came', async () => {
   const organizationId = 'org_retried'
@@ -168,7 +166,7 @@ test('an operator has a run that stands still take its steps again at once, and 
   broken = 'mismatch'
   await world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
   const stopped = async () => (await runsOf(organizationId)).data[0]
-  await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('needs_operator')
+  await expect.poll(async () => (await stopped())?.state).toBe('needs_operator')
   const { id = '', workflowId: archiving = '' } = (await stopped()) ?? {}
   // What is retried while it still runs goes on in the row that it has; here each is a row of its own.
   const ended = () => temporal.client.workflow.getHandle(archiving).result()
@@ -183,15 +181,15 @@ test('an operator has a run that stands still take its steps again at once, and 
   const again = await retry(id)
   expect(again.status, again.text).toBe(202)
   expect(again.body).toMatchObject({ state: 'running', step: 'exporting' })
-  await expect.poll(async () => (await stopped())?.id, { timeout: 60_000 }).not.toBe(id)
-  await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('needs_operator')
+  await expect.poll(async () => (await stopped())?.id).not.toBe(id)
+  await expect.poll(async () => (await stopped())?.state).toBe('needs_operator')
   expect((await retry(id)).body).toMatchObject({ code: 'wrong_state' })
   await ended()
 
   broken = undefined
   const second = (await stopped())?.id ?? ''
   const { workflowId } = (await retry(second)).body as { workflowId: string }
-  await expect.poll(async () => (await stopped())?.state, { timeout: 60_000 }).toBe('done')
+  await expect.poll(async () => (await stopped())?.state).toBe('done')
   const run = (await world.request('GET', `${runs}/${(await stopped())?.id ?? ''}`)).body as RetentionRun
   const leaves = run.to - run.from
   expect(run).toMatchObject({ kind: 'archive', progress: null, counts: { leaves, events: leaves } })
@@ -213,7 +211,7 @@ test('an operator has a run that stands still take its steps again at once, and 
   })
   await drainUntilSealed(world.api.core, organizationId)
   expect((await checkRetained(world, organizationId, accepted)).archived).toBe(run.to)
-}, 120_000)
+})
 
 test('the schedule of sweeps is made once, skips where one runs, and says how late it may be', async () => {
   await Promise.all([ensureSweepSchedule(temporal), ensureSweepSchedule(temporal)])

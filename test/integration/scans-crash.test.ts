@@ -70,44 +70,40 @@ async function kill(child: ChildProcess): Promise<void> {
   await gone
 }
 
-test(
-  'a worker that is killed in the middle of a scan leaves one start and one finish',
-  { timeout: 120_000 },
-  async () => {
-    let child = await spawnWorker()
-    const scans: string[] = []
-    for (let index = 0; index < 6; index += 1) {
-      const answer = await world.request('POST', path, { body: { engine: 'test-engine' } })
-      scans.push(scanViewSchema.parse(answer.body).id)
-    }
-    const orphan = await startAndDie()
-    await Promise.all(scans.map((id) => world.workflow(id).signal(progressSignal, { percent: 1 })))
-    // In the grace, in the middle of activities, between an end and its event: wherever each of them is.
-    await Promise.all([
-      ...scans
-        .slice(0, 3)
-        .map((id) => world.scans.end(request, id, { status: 'finished', outcome: 'success' })),
-      kill(child),
-    ])
-    for (const id of scans.slice(3)) await world.workflow(id).signal(finishSignal, { outcome: 'success' })
-    await world.workflow(orphan.scanId).signal(finishSignal, { outcome: 'failure' })
+test('a worker that is killed in the middle of a scan leaves one start and one finish', async () => {
+  let child = await spawnWorker()
+  const scans: string[] = []
+  for (let index = 0; index < 6; index += 1) {
+    const answer = await world.request('POST', path, { body: { engine: 'test-engine' } })
+    scans.push(scanViewSchema.parse(answer.body).id)
+  }
+  const orphan = await startAndDie()
+  await Promise.all(scans.map((id) => world.workflow(id).signal(progressSignal, { percent: 1 })))
+  // In the grace, in the middle of activities, between an end and its event: wherever each of them is.
+  await Promise.all([
+    ...scans
+      .slice(0, 3)
+      .map((id) => world.scans.end(request, id, { status: 'finished', outcome: 'success' })),
+    kill(child),
+  ])
+  for (const id of scans.slice(3)) await world.workflow(id).signal(finishSignal, { outcome: 'success' })
+  await world.workflow(orphan.scanId).signal(finishSignal, { outcome: 'failure' })
 
-    child = await spawnWorker()
-    await new Promise((done) => setTimeout(done, 300))
-    await kill(child)
-    child = await spawnWorker()
-    for (const id of [...scans, orphan.scanId]) {
-      expect(await world.workflow(id).result()).toMatchObject({ status: 'finished', late: false })
-      expect(await world.actions(id)).toEqual(['started', 'finished'])
-    }
+  child = await spawnWorker()
+  await new Promise((done) => setTimeout(done, 300))
+  await kill(child)
+  child = await spawnWorker()
+  for (const id of [...scans, orphan.scanId]) {
+    expect(await world.workflow(id).result()).toMatchObject({ status: 'finished', late: false })
+    expect(await world.actions(id)).toEqual(['started', 'finished'])
+  }
 
-    const gone: Promise<unknown[]> = once(child, 'exit')
-    child.kill('SIGTERM')
-    expect(await gone).toEqual([0, null])
-  },
-)
+  const gone: Promise<unknown[]> = once(child, 'exit')
+  child.kill('SIGTERM')
+  expect(await gone).toEqual([0, null])
+})
 
-test('a worker ends by itself when the process that started it dies', { timeout: 60_000 }, async () => {
+test('a worker ends by itself when the process that started it dies', async () => {
   const child = await spawnWorker()
   const gone: Promise<unknown[]> = once(child, 'exit')
   child.disconnect()

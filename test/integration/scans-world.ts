@@ -121,7 +121,7 @@ export async function openScanWorld(environment: Record<string, string> = {}): P
 
 /** Asks again until it holds. */
 export async function eventually<T>(look: () => Promise<T>, holds: (seen: T) => boolean): Promise<T> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     const seen = await look()
     if (holds(seen)) return seen

@@ -65,41 +65,37 @@ async function sealed(count: number): Promise<void> {
   }
 }
 
-test(
-  'one event each of 1,000 organizations is sealed, by loops over all partitions',
-  { timeout: 120_000 },
-  async () => {
-    const { core } = world.api
-    const { eventOrganizations, intake } = core
-    const oracle = createLogOracle(core)
-    const acknowledged: Acknowledged[] = []
-    const names = Array.from({ length: 1_000 }, (_, index) => `org_many_${String(index)}`)
-    for (let from = 0; from < names.length; from += 50) {
-      await Promise.all(
-        names.slice(from, from + 50).map(async (name) => {
-          const organization = await eventOrganizations.ensure(name, 'system')
-          acknowledged.push(await intake.submit({ event: personEvent(name, 1) }, organization))
-        }),
-      )
-    }
-    const stop = new AbortController()
-    const begun = performance.now()
-    const loops = Array.from({ length: sealPartitions }, (_, partition) =>
-      runSealingLoop(
-        { ...core.sealing, logger: createLogger('silent') },
-        { partition, partitions: sealPartitions, signal: stop.signal },
-      ),
+test('one event each of 1,000 organizations is sealed, by loops over all partitions', async () => {
+  const { core } = world.api
+  const { eventOrganizations, intake } = core
+  const oracle = createLogOracle(core)
+  const acknowledged: Acknowledged[] = []
+  const names = Array.from({ length: 1_000 }, (_, index) => `org_many_${String(index)}`)
+  for (let from = 0; from < names.length; from += 50) {
+    await Promise.all(
+      names.slice(from, from + 50).map(async (name) => {
+        const organization = await eventOrganizations.ensure(name, 'system')
+        acknowledged.push(await intake.submit({ event: personEvent(name, 1) }, organization))
+      }),
     )
-    await sealed(0)
-    process.stderr.write(
-      `1,000 organizations sealed in ${((performance.now() - begun) / 1_000).toFixed(1)} s\n`,
-    )
-    stop.abort()
-    const results = await Promise.all(loops)
-    expect(results.every((result) => result.sealed > 0)).toBe(true)
-    expect(await oracle.findings(acknowledged)).toEqual([])
-  },
-)
+  }
+  const stop = new AbortController()
+  const begun = performance.now()
+  const loops = Array.from({ length: sealPartitions }, (_, partition) =>
+    runSealingLoop(
+      { ...core.sealing, logger: createLogger('silent') },
+      { partition, partitions: sealPartitions, signal: stop.signal },
+    ),
+  )
+  await sealed(0)
+  process.stderr.write(
+    `1,000 organizations sealed in ${((performance.now() - begun) / 1_000).toFixed(1)} s\n`,
+  )
+  stop.abort()
+  const results = await Promise.all(loops)
+  expect(results.every((result) => result.sealed > 0)).toBe(true)
+  expect(await oracle.findings(acknowledged)).toEqual([])
+})
 
 test('organizations spread over the partitions, the same way in every process', () => {
   const counts = new Map<number, number>()
@@ -112,7 +108,7 @@ test('organizations spread over the partitions, the same way in every process', 
   expect(partitionOf('org_acme', 4)).toBe(2)
 })
 
-test('a worker seals what comes, turn after turn, and shows its figures', { timeout: 120_000 }, async () => {
+test('a worker seals what comes, turn after turn, and shows its figures', async () => {
   const { core } = world.api
   const oracle = createLogOracle(core, ['org_flow'])
   const workers = await work(500)
@@ -135,29 +131,25 @@ test('a worker seals what comes, turn after turn, and shows its figures', { time
   expect((await handle.describe()).status.name).toBe('RUNNING')
 })
 
-test(
-  'workers that are killed while they seal leave every event sealed once',
-  { timeout: 180_000 },
-  async () => {
-    const { core } = world.api
-    const oracle = createLogOracle(core, ['org_killed'])
-    const acknowledged: Acknowledged[] = []
-    for (let round = 0; round < 3; round += 1) {
-      const child = await spawnWorker()
-      acknowledged.push(...(await accept(core, 'org_killed', 1_500)))
-      const gone = once(child, 'exit')
-      child.kill('SIGKILL')
-      await gone
-      expect((await oracle.findings([])).filter((finding) => !finding.includes('pending'))).toEqual([])
-    }
+test('workers that are killed while they seal leave every event sealed once', async () => {
+  const { core } = world.api
+  const oracle = createLogOracle(core, ['org_killed'])
+  const acknowledged: Acknowledged[] = []
+  for (let round = 0; round < 3; round += 1) {
     const child = await spawnWorker()
-    await sealed(0)
-    expect(await oracle.findings(acknowledged)).toEqual([])
-    const gone: Promise<unknown[]> = once(child, 'exit')
-    child.kill('SIGTERM')
-    expect(await gone).toEqual([0, null])
-  },
-)
+    acknowledged.push(...(await accept(core, 'org_killed', 1_500)))
+    const gone = once(child, 'exit')
+    child.kill('SIGKILL')
+    await gone
+    expect((await oracle.findings([])).filter((finding) => !finding.includes('pending'))).toEqual([])
+  }
+  const child = await spawnWorker()
+  await sealed(0)
+  expect(await oracle.findings(acknowledged)).toEqual([])
+  const gone: Promise<unknown[]> = once(child, 'exit')
+  child.kill('SIGTERM')
+  expect(await gone).toEqual([0, null])
+})
 
 /** `annals work` as an operator runs it, in a process of its own. */
 async function spawnWorker(): Promise<ChildProcess> {

@@ -95,4 +95,4 @@ test('one that stays away ends it: what failed is named with when to come again,
   await again.finish()
   expect((await again.answer()).lines).toMatchObject([{ done: true, rejected: 0 }])
   expect(await stored()).toBe(4_701)
-}, 180_000)
+})

@@ -129,7 +129,7 @@ test('a slow segment holds up its own organization and no other', async () => {
   expect(await sweep.result()).toEqual({ failed: 0 })
   expect([...standIn.left.values()]).toEqual([0, 0, 0])
   expect(standIn.doubled).toBe(0)
-}, 60_000)
+})
 
 test('each organization has its turn before a huge one has its second', async () => {
   const [huge = '', ...others] = named(['a_huge', 'b', 'c', 'd'])
@@ -138,7 +138,7 @@ test('each organization has its turn before a huge one has its second', async ()
   const turns = standIn.order.flatMap((id, at) => (id === huge ? [at] : []))
   expect(turns).toHaveLength(5)
   expect(turns.slice(2).every((at) => at >= others.length)).toBe(true)
-}, 60_000)
+})
 
 test('histories of a sweep are bounded, and the next one goes on where one ended', async () => {
   const ids = named(['a', 'b', 'c'])
@@ -150,7 +150,7 @@ test('histories of a sweep are bounded, and the next one goes on where one ended
     .getHandle(sweep.workflowId, sweep.firstExecutionRunId)
     .describe()
   expect(first.status.name).toBe('CONTINUED_AS_NEW')
-}, 60_000)
+})
 
 test('no more run at once than may, and the next one has the first place that is free', async () => {
   const ids = named(Array.from({ length: 9 }, (_, at) => String(at)))
@@ -162,13 +162,13 @@ test('no more run at once than may, and the next one has the first place that is
   const sweep = await sweepOver(standIn, { atOnce: 8 })
   const releaseAll = () => waiting.forEach((release) => release())
   onTestFinished(releaseAll)
-  await expect.poll(() => waiting.size, { timeout: 60_000 }).toBe(8)
+  await expect.poll(() => waiting.size).toBe(8)
   const last = ids[8] ?? ''
   expect(waiting.has(last)).toBe(false)
   waiting.get(ids[4] ?? '')?.()
-  await expect.poll(() => waiting.has(last), { timeout: 60_000 }).toBe(true)
+  await expect.poll(() => waiting.has(last)).toBe(true)
   releaseAll()
   expect(await sweep.result()).toEqual({ failed: 0 })
   expect(standIn.most).toBe(8)
   expect([...standIn.left.values()].every((left) => left === 0)).toBe(true)
-}, 120_000)
+})

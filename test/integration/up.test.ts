@@ -192,9 +192,9 @@ describe('annals up', () => {
     expect(up.process.exitCode).toBeNull()
     expect(recordedPid('work')).toBe(before)
     const children = recorded()
+    // Two that differ: of two alike that wait to be taken, a process sees one.
     up.process.kill('SIGTERM')
-    await sleep(20)
-    up.process.kill('SIGTERM')
+    up.process.kill('SIGINT')
     expect(await up.ended).toBe(130)
     await expect.poll(() => children.filter(({ pid }) => identifyProcess(pid))).toEqual([])
   })

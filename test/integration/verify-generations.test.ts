@@ -111,7 +111,7 @@ test('what was erased after the log was restarted is erased, and a receipt says 
     fields: { erased: 1, missing: 1 },
     findings: [{ code: 'field_missing', slots: ['description'] }],
   })
-}, 60_000)
+})
 
 test('what expired after the log was restarted is expired', async () => {
   await archivedLongAgo(world, organizationId, 20)
@@ -121,4 +121,4 @@ test('what expired after the log was restarted is expired', async () => {
   await expireSegment(world, expirerOf(world), input)
   await drainUntilSealed(world.api.core, organizationId)
   expect(await verified()).toMatchObject({ expired: 20, fields: { missing: 0 }, findings: [] })
-}, 60_000)
+})

@@ -37,7 +37,7 @@ const person = { type: 'user', id: canary.id, name: canary.name, email: canary.e
 const colleague = { type: 'user', id: 'u_colleague', name: 'Some Colleague', email: 'colleague@acme.example' }
 const service = { type: 'service', id: 'billing' }
 
-export const wait = { timeout: 45_000, interval: 50 }
+export const wait = { interval: 50 }
 
 export interface CanaryWorld extends ArchiveWorld {
   readonly temporal: TemporalConnection

@@ -221,7 +221,7 @@ describe('memory', () => {
     socket.resume()
     await writing
     expect(await ended).toEqual({ counts: { accepted: 60_000, replayed: 0, rejected: 0 }, stop: undefined })
-    await expect.poll(() => text().includes('"done":true'), { timeout: 20_000 }).toBe(true)
+    await expect.poll(() => text().includes('"done":true')).toBe(true)
     expect(text().split('"status":201').length - 1).toBe(60_000)
   })
 
