@@ -16,8 +16,9 @@ import {
 import type { ExpiryPlanner } from '../src/retention/expiry-planning.js'
 import type { RunStore } from '../src/retention/runs.js'
 import { createReporting } from './reporting.js'
-import { keptIn } from './run-progress.js'
 import { reasonOf } from './retention-failures.js'
+import { createSegmentSteps } from './segment-steps.js'
+import type { Turns } from './turns.js'
 
 export interface ExpiryActivities {
   /** Segments that are due, one of each organization, by organization. */
@@ -38,6 +39,7 @@ export interface ExpiryActivityDependencies {
   readonly expirer: Expirer
   readonly planner: ExpiryPlanner
   readonly runs: RunStore
+  readonly turns: Turns
   readonly logger: Logger
   /** The worker is stopping: another one takes the step again. */
   readonly stopping: AbortSignal
@@ -49,7 +51,7 @@ const runKind: Readonly<Record<ExpiryKind, RunKind>> = {
 }
 
 export function createExpiryActivities(deps: ExpiryActivityDependencies): ExpiryActivities {
-  const { expirer, planner, runs, logger, stopping } = deps
+  const { expirer, planner, runs, turns, logger, stopping } = deps
 
   const reporting = createReporting({
     stopping,
@@ -58,6 +60,7 @@ export function createExpiryActivities(deps: ExpiryActivityDependencies): Expiry
       if (code !== notSealedYet) logger.warn('retention.interrupted', { code, error })
     },
   })
+  const overSegment = createSegmentSteps({ runs, reporting, turns })
 
   return {
     findExpired: (asOfMs, after, limit) =>
@@ -78,12 +81,12 @@ export function createExpiryActivities(deps: ExpiryActivityDependencies): Expiry
           at: new Date(),
         }),
       ),
-    rewriteExpired: (input) => reporting((options) => expirer.rewrite(input, options), keptIn(runs, input)),
+    rewriteExpired: (input) => overSegment(input, (options) => expirer.rewrite(input, options)),
     proveExpired: (input) =>
       reporting(async () => {
         if (!(await expirer.prove(input))) throw notSealed()
       }),
-    deleteExpired: (input) => reporting((options) => expirer.remove(input, options), keptIn(runs, input)),
+    deleteExpired: (input) => overSegment(input, (options) => expirer.remove(input, options)),
     noteExpiryStep: ({ organizationId }, runId, step) =>
       reporting(() => runs.progress(organizationId, runId, { step }, new Date())),
     finishExpiry: ({ organizationId }, runId, { counts, bytes }) =>

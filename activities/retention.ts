@@ -19,8 +19,9 @@ import { LifecycleMovedError } from '../src/retention/lifecycle.js'
 import type { Planner } from '../src/retention/planning.js'
 import type { RunStore } from '../src/retention/runs.js'
 import { createReporting } from './reporting.js'
-import { keptIn } from './run-progress.js'
 import { reasonOf } from './retention-failures.js'
+import { createSegmentSteps } from './segment-steps.js'
+import type { Turns } from './turns.js'
 
 export interface ArchiveDone {
   readonly counts: RunCounts
@@ -48,13 +49,14 @@ export interface RetentionActivityDependencies {
   readonly archiver: Archiver
   readonly planner: Planner
   readonly runs: RunStore
+  readonly turns: Turns
   readonly logger: Logger
   /** The worker is stopping: another one takes the step again. */
   readonly stopping: AbortSignal
 }
 
 export function createRetentionActivities(deps: RetentionActivityDependencies): RetentionActivities {
-  const { archiver, planner, runs, logger, stopping } = deps
+  const { archiver, planner, runs, turns, logger, stopping } = deps
 
   const reporting = createReporting({
     stopping,
@@ -63,6 +65,7 @@ export function createRetentionActivities(deps: RetentionActivityDependencies): 
       logger.warn('retention.interrupted', { code, error })
     },
   })
+  const overSegment = createSegmentSteps({ runs, reporting, turns })
 
   return {
     findDue: (asOfMs, after, limit) =>
@@ -83,10 +86,10 @@ export function createRetentionActivities(deps: RetentionActivityDependencies): 
           at: new Date(),
         }),
       ),
-    exportSegment: (range) => reporting((options) => archiver.write(range, options), keptIn(runs, range)),
-    verifySegment: (range) => reporting((options) => archiver.verify(range, options), keptIn(runs, range)),
+    exportSegment: (range) => overSegment(range, (options) => archiver.write(range, options)),
+    verifySegment: (range) => overSegment(range, (options) => archiver.verify(range, options)),
     recordSegment: (range) => reporting(() => archiver.record(range)),
-    deleteHot: (range) => reporting((options) => archiver.remove(range, options), keptIn(runs, range)),
+    deleteHot: (range) => overSegment(range, (options) => archiver.remove(range, options)),
     noteStep: ({ organizationId }, runId, step) =>
       reporting(() => runs.progress(organizationId, runId, { step }, new Date())),
     finishArchive: ({ organizationId }, runId, { counts, bytes }) =>

@@ -108,6 +108,9 @@ async function createWorkers(
     Worker.create({
       ...common,
       taskQueue: queue.taskQueue,
+      ...(queue.activitiesAtOnce === undefined
+        ? {}
+        : { maxConcurrentActivityTaskExecutions: queue.activitiesAtOnce }),
       activities: queue.activities(options.deps, stopping),
     })
   return Promise.all(queues.map(create))

@@ -15,10 +15,12 @@ import { createRetentionActivities, type RetentionActivityDependencies } from '.
 import { createRotationActivities, type RotationActivityDependencies } from '../activities/rotation.js'
 import { createScanActivities } from '../activities/scans.js'
 import { createSealActivities, type SealActivityDependencies } from '../activities/seal.js'
+import { createTurns } from '../activities/turns.js'
 import { restoreTaskQueue } from '../src/archive/restores/contract.js'
 import type { Config, QueueName } from '../src/config.js'
 import { erasureTaskQueue, type ErasingActivities } from '../src/erasure/contract.js'
 import type { ErasureRecorder } from '../src/erasure/recorder.js'
+import { maxChildren } from '../src/retention/contract.js'
 import { scanTaskQueue } from '../src/scans/contract.js'
 import type { ScanRecorder } from '../src/scans/recorder.js'
 import type { TemporalConnection } from '../src/temporal/client.js'
@@ -33,8 +35,8 @@ export interface WorkerDependencies {
   /** Needed by the queue `retention` alone. */
   readonly retention?: {
     readonly restoring: Omit<RestoreActivityDependencies, 'runs' | 'stopping'>
-    readonly archiving: Omit<RetentionActivityDependencies, 'stopping'>
-    readonly expiring: Omit<ExpiryActivityDependencies, 'stopping'>
+    readonly archiving: Omit<RetentionActivityDependencies, 'turns' | 'stopping'>
+    readonly expiring: Omit<ExpiryActivityDependencies, 'turns' | 'stopping'>
   }
   /** Needed by the queue `erasure` alone. Without `steps` every request stops and waits for an operator. */
   readonly erasure?: {
@@ -54,6 +56,8 @@ export interface WorkerDependencies {
 export interface TaskQueue {
   /** The published name of the queue in Temporal. */
   readonly taskQueue: string
+  /** Activities that one process takes at once. Absent = what the SDK thinks best. */
+  readonly activitiesAtOnce?: number
   /** @param stopping aborted when the worker begins to stop: what runs long should end soon */
   activities(deps: WorkerDependencies, stopping: AbortSignal): object
   /** Starts what must always run where such a worker is; safe to repeat. */
@@ -89,13 +93,16 @@ export const taskQueues: Readonly<Partial<Record<QueueName, TaskQueue>>> = {
   },
   retention: {
     taskQueue: restoreTaskQueue,
+    // Whoever waits for a turn keeps no short step waiting: two sweeps, and room beside them.
+    activitiesAtOnce: 2 * maxChildren + 100,
     activities({ retention }, stopping) {
       if (retention === undefined)
         throw new Error('the queue retention was asked for without what it works with')
+      const turns = createTurns()
       return {
         ...createRestoreActivities({ ...retention.restoring, runs: retention.archiving.runs, stopping }),
-        ...createRetentionActivities({ ...retention.archiving, stopping }),
-        ...createExpiryActivities({ ...retention.expiring, stopping }),
+        ...createRetentionActivities({ ...retention.archiving, turns, stopping }),
+        ...createExpiryActivities({ ...retention.expiring, turns, stopping }),
       }
     },
   },

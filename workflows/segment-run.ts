@@ -34,8 +34,8 @@ export const stepRetry = {
   maximumAttempts: 6,
 } as const
 
-/** Of a step that reads or writes a whole segment. */
-export const longStep = { startToCloseTimeout: '6h', heartbeatTimeout: '1m' } as const
+/** Of a step that reads or writes a whole segment, and waits for its turn among the others of a sweep. */
+export const longStep = { startToCloseTimeout: '1d', heartbeatTimeout: '1m' } as const
 
 /** A row says what happened: worth waiting for the database. */
 export const noting = {
