@@ -19,6 +19,7 @@ import type { Hold } from './contract.js'
 import type { ExpireInput, ExpiryKind, ExpiryPage } from './expiry-contract.js'
 import { contentCutoff, expiryDays, recordsCutoff } from './policy.js'
 import type { LoggedPolicy } from './policy-store.js'
+import { batches, logsAtOnce, newestSegments } from './survey.js'
 
 export interface ExpiryPlanner {
   /**
@@ -105,6 +106,19 @@ export function createExpiryPlanner({
     return records === undefined ? undefined : inputOf(records, 'records')
   }
 
+  /** Those that have a segment, by id: nobody else has anything that could expire. */
+  async function* archivedOrganizations(filter: Filter<LogHeadDocument>): AsyncIterable<string> {
+    const found = heads
+      .find(filter, { projection: { organizationId: 1 }, batchSize: logsAtOnce })
+      .sort({ _id: 1 })
+    for await (const batch of batches(found, logsAtOnce)) {
+      // Closed generations have heads of their own.
+      const ids = batch.filter(({ _id, organizationId }) => _id === organizationId).map(({ _id }) => _id)
+      const archived = await segments.aggregate<{ _id: string }>(newestSegments(ids)).toArray()
+      yield* archived.map(({ _id }) => _id).sort()
+    }
+  }
+
   async function believedNow(asOf: Date): Promise<Date | undefined> {
     const { now, verdict } = await clock.look()
     if (verdict !== 'steady') return undefined
@@ -121,24 +135,11 @@ export function createExpiryPlanner({
       if (now === undefined) return { segments: [], next: null }
       const found: ExpireInput[] = []
       const filter = after === undefined ? {} : { _id: { $gt: after } }
-      const all = heads.find(filter, { projection: { organizationId: 1 } }).sort({ _id: 1 })
-      let batch: string[] = []
-      const ask = async () => {
+      for await (const batch of batches(archivedOrganizations(filter), atOnce)) {
         const due = await Promise.all(batch.map((organizationId) => of(organizationId, now)))
         found.push(...due.filter((input) => input !== undefined))
-        const last = batch.at(-1) ?? null
-        batch = []
-        return last
+        if (found.length >= limit) return { segments: found, next: batch.at(-1) ?? null }
       }
-      for await (const { _id, organizationId } of all) {
-        // Closed generations have heads of their own.
-        if (_id !== organizationId) continue
-        batch.push(organizationId)
-        if (batch.length < atOnce) continue
-        const last = await ask()
-        if (found.length >= limit) return { segments: found, next: last }
-      }
-      await ask()
       return { segments: found, next: null }
     },
   }

@@ -23,7 +23,8 @@ export interface ArchiveSurvey {
 
 type Head = Pick<LogHeadDocument, '_id' | 'organizationId' | 'generation' | 'size'>
 
-const logsAtOnce = 500
+/** Logs that are asked about in one query. */
+export const logsAtOnce = 500
 
 /** A log that has hot leaves: [from, size). */
 export interface HotLog {
@@ -46,7 +47,7 @@ export async function* hotLogs(db: Db): AsyncIterable<HotLog> {
   const found = heads
     .find({}, { projection: { organizationId: 1, generation: 1, size: 1 }, batchSize: logsAtOnce })
     .sort({ _id: 1 })
-  for await (const batch of batches<Head>(found)) {
+  for await (const batch of batches<Head>(found, logsAtOnce)) {
     const hotDays = await hotDaysOf(db, batch)
     for (const log of await firstHotLeaves(db, batch))
       yield { ...log, hotDays: hotDays.get(log.organizationId) ?? defaultRetention.hotDays }
@@ -69,11 +70,11 @@ export async function surveyArchive(db: Db, now: Date): Promise<ArchiveSurvey> {
   return { oldestHot, lagMs, due: due.size }
 }
 
-async function* batches<Item>(items: AsyncIterable<Item>): AsyncIterable<Item[]> {
+export async function* batches<Item>(items: AsyncIterable<Item>, size: number): AsyncIterable<Item[]> {
   let batch: Item[] = []
   for await (const item of items) {
     batch.push(item)
-    if (batch.length < logsAtOnce) continue
+    if (batch.length < size) continue
     yield batch
     batch = []
   }

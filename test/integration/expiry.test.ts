@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ArchiveStoreError, type ArchiveStore } from '../../src/archive/stores/contract.js'
 import { reasonOf } from '../../activities/retention-failures.js'
 import { restoredCollection } from '../../src/archive/restores/rows.js'
+import { createExpiryPlanner } from '../../src/retention/expiry-planning.js'
 import { segmentsOf } from '../support/archiving.js'
 import { Fault, faultKinds, faulty } from '../support/faulty.js'
 import {
@@ -15,6 +16,7 @@ import {
 } from '../support/expiring.js'
 import { writtenRestore } from '../support/restoring.js'
 import { checkRetained } from '../support/retention-oracle.js'
+import { accept, drainUntilSealed } from '../support/sealing.js'
 import { openWorld, type World } from '../support/world.js'
 
 let world: World
@@ -194,6 +196,38 @@ test('a policy that is made shorter lets nothing go in its first seven days', as
   const expirer = expirerOf(world, { clock: clockAt(later) })
   expect(await expireSegment(world, expirer, input)).toBe('recorded')
   expect((await checkRetained(world, organizationId, accepted)).expired).toBe(2)
+})
+
+test('a sweep asks about who has something archived, page by page, and about nobody else', async () => {
+  const { core } = world.api
+  const archived = ['org_page_a', 'org_page_c', 'org_page_e']
+  for (const id of archived) await archivedLongAgo(world, id, 2)
+  for (const id of ['org_page_b', 'org_page_d']) {
+    await accept(core, id, 2)
+    await drainUntilSealed(core, id)
+  }
+  const asked: string[] = []
+  const planner = createExpiryPlanner({
+    db: core.db,
+    clock: clockAt(new Date()),
+    holds: core.retention.holds,
+    policies: {
+      counting(organizationId, now) {
+        asked.push(organizationId)
+        return core.retention.policies.counting(organizationId, now)
+      },
+    },
+  })
+  const found: string[] = []
+  let after: string | undefined = 'org_page'
+  do {
+    const { segments, next } = await planner.due(new Date(), after, 1)
+    found.push(...segments.map(({ organizationId }) => organizationId))
+    after = next ?? undefined
+  } while (after !== undefined)
+  const ofPages = (ids: readonly string[]) => ids.filter((id) => id.startsWith('org_page_'))
+  expect(ofPages(found)).toEqual(archived)
+  expect(ofPages(asked)).toEqual(archived)
 })
 
 test('clocks that were set back, or leapt ahead by years, let nothing go', async () => {
