@@ -56,12 +56,16 @@ export function createReporting({ stopping, codeOf, onFailure, interruption }: R
       keeping = undefined
     }
     let place: unknown
+    // One that runs within a workflow task is beaten for by its worker.
+    const beat = (details: unknown) => {
+      if (!context.info.isLocal) context.heartbeat(details)
+    }
     const say = (told: unknown) => {
       place = told
-      context.heartbeat(place)
+      beat(place)
     }
     const timer = setInterval(() => {
-      context.heartbeat(place ?? progress)
+      beat(place ?? progress)
       // One at a time: a database that answers slowly is not asked again meanwhile.
       if (progress.done > 0) keeping ??= keepOne()
     }, beatEveryMs)

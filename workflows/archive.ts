@@ -11,7 +11,7 @@ import {
   type ArchiveInput,
   type ArchiveResult,
 } from '../src/retention/contract.js'
-import { executionOf, failureType, leavesOf, longStep, noting, stepRetry, takeSteps } from './segment-run.js'
+import { executionOf, failureType, leavesOf, longStep, notesOf, stepRetry, takeSteps } from './segment-run.js'
 
 /** What time does not heal stops at once. */
 const retry = {
@@ -23,8 +23,6 @@ const long = (summary: string) => proxyActivities<RetentionActivities>({ ...long
 
 const short = (summary: string) =>
   proxyActivities<RetentionActivities>({ startToCloseTimeout: '1m', retry, summary })
-
-const { beginArchive, noteStep, finishArchive, stopArchive } = proxyActivities<RetentionActivities>(noting)
 
 /** So often may something else move while a range is exported. */
 const maxExports = 20
@@ -38,6 +36,7 @@ const steps = {
 
 export async function archive(range: ArchiveInput): Promise<ArchiveResult> {
   const execution = executionOf(archiveWorkflowId(range))
+  const { beginArchive, noteStep, finishArchive, stopArchive } = notesOf<RetentionActivities>()
   return takeSteps(
     {
       title: `**Archive** ${leavesOf(range)}`,

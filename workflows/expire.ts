@@ -17,7 +17,7 @@ import {
   failureType,
   leavesOf,
   longStep,
-  noting,
+  notesOf,
   reasonOf,
   stepRetry,
   takeSteps,
@@ -45,8 +45,6 @@ const sealed = proxyActivities<ExpiryActivities>({
   summary: 'Wait until it is sealed, and prove it in the archive',
 })
 
-const { beginExpiry, noteExpiryStep, finishExpiry, stopExpiry } = proxyActivities<ExpiryActivities>(noting)
-
 const steps = {
   rewriting: 'check policy and holds, write what stays, and record it with the event that says so',
   logging: 'wait until the event is sealed, and prove it beside the segment',
@@ -55,6 +53,7 @@ const steps = {
 
 export async function expire(input: ExpireInput): Promise<ExpireResult> {
   const execution = executionOf(expireWorkflowId(input))
+  const { beginExpiry, noteExpiryStep, finishExpiry, stopExpiry } = notesOf<ExpiryActivities>()
   return takeSteps(
     {
       title: `**Expiry** of ${input.kind}, ${leavesOf(input)}`,

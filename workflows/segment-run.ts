@@ -10,11 +10,14 @@ import {
   defineQuery,
   defineUpdate,
   isCancellation,
+  patched,
+  proxyActivities,
+  proxyLocalActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
-  type ActivityOptions,
+  type ActivityInterfaceFor,
 } from '@temporalio/workflow'
 import {
   retryUpdateName,
@@ -38,11 +41,21 @@ export const stepRetry = {
 export const longStep = { startToCloseTimeout: '1d', heartbeatTimeout: '1m' } as const
 
 /** A row says what happened: worth waiting for the database. */
-export const noting = {
+const noting = {
   startToCloseTimeout: '30s',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m', maximumAttempts: 30 },
-  summary: 'Note where the run is',
-} as const satisfies ActivityOptions
+} as const
+/** Histories of before have an activity of its own for each note. */
+const notesWithin = 'notes-within-workflow-tasks'
+
+/**
+ * The activities that write into the row of a run, for one execution. They run within its workflow tasks: six round trips
+ * through the server for a segment would be more than the segment itself, and a sweep starts two hundred.
+ */
+export const notesOf = <Activities>(): ActivityInterfaceFor<Activities> =>
+  patched(notesWithin)
+    ? proxyLocalActivities<Activities>(noting)
+    : proxyActivities<Activities>({ ...noting, summary: 'Note where the run is' })
 
 export interface SegmentRun<Step extends RunStep> {
   /** What is done, and to what. */

@@ -8,6 +8,7 @@ import {
   ParentClosePolicy,
   WorkflowIdReusePolicy,
   isCancellation,
+  patched,
   setCurrentDetails,
   workflowInfo,
   type ChildWorkflowOptions,
@@ -19,6 +20,10 @@ import { ChildWindow } from './child-window.js'
 const maxFailed = 900
 /** A history that has grown long waits so long for what is under way; what takes longer goes on without it. */
 const handoverMs = 120_000
+/** Where segments end one after the other, a round for each of them would look at all organizations as often. */
+const betweenRoundsMs = 5_000
+/** Histories of before there was such a time have no timer. */
+const roundsApart = 'sweep-rounds-apart'
 
 /** How the activities of a sweep look for what is due. */
 export const finding = {
@@ -80,10 +85,13 @@ export async function sweepRounds<Segment extends ArchiveInput>(
     }
     show()
     after = page.next ?? undefined
+    const lookedMs = Date.now()
     if (after === undefined) {
       // Another round is worth its while only once something has moved.
       await window.idle(() => moved)
       if (!moved || failed.size > maxFailed) break
+      const early = betweenRoundsMs - (Date.now() - lookedMs)
+      if (early > 0 && window.size > 0 && patched(roundsApart)) await window.idle(undefined, early)
       moved = false
     }
     const isLong = segments === undefined ? workflowInfo().continueAsNewSuggested : started >= segments

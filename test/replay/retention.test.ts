@@ -143,6 +143,32 @@ function sweepOfAll(type: string): Scenario {
   return { type, workflowId: `recorded/${type}`, input: {}, activities }
 }
 
+/** Over two, of which one is slow, and the other has a second segment meanwhile. */
+function sweepApart(): Scenario {
+  const [many, slow] = [organizationOf('apart-many'), organizationOf('apart-slow')]
+  const left = new Map([
+    [many, 2],
+    [slow, 1],
+  ])
+  const activities: RetentionActivities & ExpiryActivities = {
+    ...archiving,
+    ...expiring,
+    findDue: () => {
+      const due = [...left].filter(([, count]) => count > 0)
+      return Promise.resolve({ ranges: due.map(([name, count]) => rangeOf(name, 2 - count)), next: null })
+    },
+    exportSegment: async ({ organizationId }) => {
+      if (organizationId === slow) await new Promise((resolve) => setTimeout(resolve, 8_000))
+      return 'written'
+    },
+    deleteHot: ({ organizationId }) => {
+      left.set(organizationId, (left.get(organizationId) ?? 0) - 1)
+      return Promise.resolve(nothing)
+    },
+  }
+  return { type: sweepWorkflowType, workflowId: 'recorded/sweep-apart', input: {}, activities }
+}
+
 function restore(
   name: string,
   change: Partial<RestoreActivities>,
@@ -194,6 +220,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'expire-stopped': expire('expire-stopped', {
     deleteExpired: () => Promise.reject(failure('archive_refused')),
   }),
+  // Those above were recorded when each note was an activity of its own.
+  'archive-noted-within': archive('noted', {}),
+  'archive-stopped-noted-within': archive('stopped-noted', {
+    verifySegment: () => Promise.reject(failure('verification_failed')),
+  }),
+  'expire-noted-within': expire('expire-noted', {}),
+  'sweep-rounds-apart': sweepApart(),
   'sweep-with-new-histories': sweep('sweep', 3),
   'sweep-of-all': sweepOfAll(sweepWorkflowType),
   'expiry-sweep-of-all': sweepOfAll('expirySweep'),
@@ -226,6 +259,8 @@ test('every scenario has its recorded history', () => {
 test.each([
   ['archive-exported-again', 'verifySegment'],
   ['expire-done', 'proveExpired'],
+  ['archive-noted-within', 'exportSegment'],
+  ['sweep-rounds-apart', 'findDue'],
   ['sweep-with-new-histories', 'findDueOf'],
   ['expiry-sweep-of-all', 'findExpired'],
   ['restore-expired', 'expireRestore'],
