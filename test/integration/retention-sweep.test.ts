@@ -27,6 +27,8 @@ let world: World
 let temporal: TemporalConnection
 let workers: RunningWorkers
 let broken: 'full' | 'mismatch' | undefined
+/** Calls that write into the row of a run, and still fail: each before it has written, and then after. */
+const unwritable = new Map<string, number>()
 
 beforeAll(async () => {
   await buildWorkflowBundle()
@@ -49,6 +51,20 @@ beforeAll(async () => {
     clock: core.retention.clock,
     limits: { maxLeaves: 256, crumbs: 1, patienceMs: 0 },
   })
+  const runs = new Proxy(core.retention.runs, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      return async (...args: unknown[]): Promise<unknown> => {
+        const left = unwritable.get(String(name)) ?? 0
+        unwritable.set(String(name), left - 1)
+        if (left > 1) throw new Error('the database is away')
+        const result: unknown = await Reflect.apply(value, target, args)
+        if (left === 1) throw new Error('the database is away')
+        return result
+      }
+    },
+  })
   workers = await startWorkers({
     config: world.config,
     logger,
@@ -57,8 +73,8 @@ beforeAll(async () => {
       sealing: { ...core.sealing, logger },
       retention: {
         restoring: { restorer: core.restores.restorer, logger },
-        archiving: { archiver: archiverOf(world, { store }), planner, runs: core.retention.runs, logger },
-        expiring: { ...core.expiring, runs: core.retention.runs, logger },
+        archiving: { archiver: archiverOf(world, { store }), planner, runs, logger },
+        expiring: { ...core.expiring, runs, logger },
       },
     },
     queues: ['retention'],
@@ -155,6 +171,21 @@ test('a run that cannot go on says why, keeps everything hot, and goes on when i
   expect(described.typedSearchAttributes.get(organizationAttribute)).toBe(organizationId)
   expect(described.typedSearchAttributes.get(kindAttribute)).toBe('retention')
   expect(described.typedSearchAttributes.get(phaseAttribute)).toBe('done')
+})
+
+test('a row that cannot be written holds a run up, and nothing is counted twice', async () => {
+  const organizationId = 'org_unwritable'
+  const accepted = await dueOrganization(organizationId, 5)
+  for (const call of ['begin', 'progress', 'finish']) unwritable.set(call, 2)
+  await world.request('POST', `/v1/organizations/${organizationId}/retention/run`)
+  await expect.poll(async () => (await runsOf(organizationId)).data[0]?.state).toBe('done')
+  const { data } = await runsOf(organizationId)
+  expect(data).toHaveLength(1)
+  expect([...unwritable.values()].every((left) => left <= 0)).toBe(true)
+  const { to = 0 } = data[0] ?? {}
+  expect(data[0]).toMatchObject({ step: 'done', counts: { leaves: to, deleted: to } })
+  await drainUntilSealed(world.api.core, organizationId)
+  expect((await checkRetained(world, organizationId, accepted)).archived).toBe(to)
 })
 
 test('an operator has a run that stands still take its steps again at once, and sees how far each came', async () => {
