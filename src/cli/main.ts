@@ -31,5 +31,8 @@ const context: CliContext = {
   output: (command) => createOutput(command.optsWithGlobals<{ json?: boolean }>().json === true),
 }
 
+// A reader that is gone (`| head`, a closed terminal) is no reason to leave what was begun half done.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+
 const argumentList = process.argv.slice(2)
 process.exitCode = await run(argumentList, context, createOutput(argumentList.includes('--json')))

@@ -15,8 +15,7 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const exitCodeOfForcedStop = 130
 
 /**
- * @param killAll ends every child at once; called at the second signal, after which this process exits. A closed
- *   output (a pipe whose reader is gone, a closed terminal) is no reason to stop and is ignored from here on.
+ * @param killAll ends every child at once; called at the second signal, after which this process exits
  */
 export function listenForStop(killAll: () => void): Stop {
   const controller = new AbortController()
@@ -40,9 +39,7 @@ export function listenForStop(killAll: () => void): Stop {
     controller.abort()
     resolve()
   }
-  const onOutputError = () => undefined
   for (const signal of signals) process.on(signal, onSignal)
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', onOutputError)
   return {
     asked,
     signal: controller.signal,
