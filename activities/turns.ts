@@ -36,7 +36,7 @@ export function createTurns({ large, largeAtOnce, smallAtOnce }: TurnLimits = tu
       void turns(async () => {
         signal.removeEventListener('abort', leave)
         // It was told so when it left; its turn goes to the next.
-        if (!signal.aborted) await step().then(resolve, reject)
+        if (!signal.aborted) await Promise.resolve().then(step).then(resolve, reject)
       })
     })
 }

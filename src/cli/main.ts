@@ -3,6 +3,7 @@
 import { loadConfig } from '../config.js'
 import { createLogger } from '../logging.js'
 import type { CliContext, CliServices } from './context.js'
+import { exitCodes } from './exit.js'
 import { createOutput } from './output.js'
 import { run } from './program.js'
 
@@ -31,8 +32,14 @@ const context: CliContext = {
   output: (command) => createOutput(command.optsWithGlobals<{ json?: boolean }>().json === true),
 }
 
-// A reader that is gone (`| head`, a closed terminal) is no reason to leave what was begun half done.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+// A reader that is gone (`| head`, a closed terminal) is no reason to leave what was begun half done. What could not be
+// written for another reason (a full disk) is told by the exit code.
+const readerGone: readonly unknown[] = ['EPIPE', 'EIO']
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (!readerGone.includes(error.code)) process.exitCode = exitCodes.failed
+  })
 
 const argumentList = process.argv.slice(2)
-process.exitCode = await run(argumentList, context, createOutput(argumentList.includes('--json')))
+const exitCode = await run(argumentList, context, createOutput(argumentList.includes('--json')))
+if (exitCode !== exitCodes.ok) process.exitCode = exitCode

@@ -1,6 +1,7 @@
 /** What the command does where nobody reads what it prints. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
@@ -17,4 +18,14 @@ test.each([
   read.setEncoding('utf8').on('data', (text: string) => (shown += text))
   expect(await once(child, 'close')).toEqual([exitCode, null])
   expect(shown).toBe('')
+})
+
+test.skipIf(!existsSync('/dev/full'))('a result that the disk has no room for is a failure', async () => {
+  const full = openSync('/dev/full', 'w')
+  try {
+    const child = spawn(process.execPath, [cli, 'verify', '--help'], { stdio: ['ignore', full, 'ignore'] })
+    expect(await once(child, 'close')).toEqual([1, null])
+  } finally {
+    closeSync(full)
+  }
 })

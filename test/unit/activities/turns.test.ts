@@ -42,6 +42,15 @@ describe('turns', () => {
     await Promise.all(taken.slice(1))
   })
 
+  it('go on after a step that fails before it has begun', async () => {
+    const turns = createTurns(limits)
+    const broken = () => {
+      throw new Error('no such segment')
+    }
+    await expect(turns(100, never, broken)).rejects.toThrow('no such segment')
+    expect(await turns(100, never, () => Promise.resolve('next'))).toBe('next')
+  })
+
   it('are given up at once by who is told to stop while waiting, and go to the next', async () => {
     const { begun, take, end } = openEnded(createTurns(limits))
     const stopping = new AbortController()
